@@ -1,0 +1,105 @@
+"""JSON in and out, with the limits that keep one message from harming anybody.
+
+Limits are checked before or while parsing, so that a bomb is never unpacked. Each names the field that broke it.
+"""
+
+import re
+from collections.abc import Hashable, Mapping
+from functools import lru_cache
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+
+from countermand.schemas.errors import LimitExceeded, MalformedMessage
+
+BODY_BYTES_MAX: Final = 256 * 1024  # Payloads are facts about a step, not files; a claim check carries files.
+JSON_DEPTH_MAX: Final = 32  # Deeper than any honest payload; shallow enough for every language's parser.
+HEADERS_MAX: Final = 64
+HEADERS_BYTES_MAX: Final = 16 * 1024
+
+T = TypeVar("T")
+
+_brackets = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+_encode = msgspec.json.Encoder().encode
+
+
+def encode(value: object) -> bytes:
+    """The value as JSON."""
+    return _encode(value)
+
+
+@lru_cache(maxsize=1024)
+def _decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(type_)
+
+
+def decode_checked(body: bytes, type_: type[T]) -> T:
+    """Decodes JSON that came from outside; msgspec's own errors pass through.
+
+    Raises:
+        LimitExceeded: the body is too large or nested too deeply.
+        msgspec.ValidationError: a field has the wrong shape (the error names its path).
+        msgspec.DecodeError: not JSON.
+    """
+    check_body(body)
+    decoded: T = _decoder(cast("Hashable", type_)).decode(body)
+    return decoded
+
+
+def decode_body(body: bytes, type_: type[T], *, field: str = "body") -> T:
+    """Decodes the body of a message.
+
+    Raises:
+        MalformedMessage: with the path of the fault.
+    """
+    try:
+        return decode_checked(body, type_)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$")
+        raise MalformedMessage(f"{field}{path.rstrip('`')}", problem) from error
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise MalformedMessage(field, f"not valid JSON: {error}") from error
+
+
+def check_body(body: bytes, *, field: str = "body") -> None:
+    """Refuses a body that is over the limits, without parsing it.
+
+    Raises:
+        LimitExceeded: says the size or the depth found and the limit.
+    """
+    if len(body) > BODY_BYTES_MAX:
+        raise LimitExceeded(field, f"{len(body)} bytes; at most {BODY_BYTES_MAX} are allowed")
+    if body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX and _depth(body) > JSON_DEPTH_MAX:
+        raise LimitExceeded(field, f"nested deeper than {JSON_DEPTH_MAX} levels")
+
+
+def check_headers(headers: Mapping[str, object]) -> None:
+    """Refuses too many, too large or structured headers.
+
+    Raises:
+        LimitExceeded: too many or too large.
+        MalformedMessage: a `ce-` header that isn't text or a number.
+    """
+    if len(headers) > HEADERS_MAX:
+        raise LimitExceeded("headers", f"{len(headers)} entries; at most {HEADERS_MAX} are allowed")
+    size = 0
+    for name, value in headers.items():
+        size += len(name)
+        if isinstance(value, str | bytes):
+            size += len(value)
+        elif name.startswith("ce-") and not isinstance(value, int):
+            raise MalformedMessage(name, f"expected text, got {type(value).__name__}")
+    if size > HEADERS_BYTES_MAX:
+        raise LimitExceeded("headers", f"{size} bytes; at most {HEADERS_BYTES_MAX} are allowed")
+
+
+def _depth(body: bytes) -> int:
+    depth = deepest = 0
+    for match in _brackets.finditer(body):
+        token = match.group()
+        if token in (b"{", b"["):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token in (b"}", b"]"):
+            depth -= 1
+    return deepest

@@ -1,0 +1,409 @@
+"""Messages as CloudEvents in binary mode: attributes in `ce-` headers, flat strings; the body is the plain payload.
+
+Source of the header names: the CloudEvents RabbitMQ protocol binding (AMQP 0-9-1, prefix `ce-`). Extension attributes
+begin with `saga` and use lower-case letters only, as CloudEvents asks. Every value is text, because RabbitMQ drops
+arrays and tables when it converts to AMQP 1.0.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final, Literal, cast
+
+import msgspec
+
+from countermand.schemas.codec import check_body, check_headers, decode_body, encode
+from countermand.schemas.errors import InvalidIdentifier, MalformedMessage
+from countermand.schemas.identifiers import Direction, checked_name, checked_saga_id, checked_slug
+from countermand.schemas.messages import (
+    PROTOCOL,
+    Answer,
+    CancelMessage,
+    CommandMessage,
+    Defined,
+    DefineMessage,
+    Failed,
+    LifecycleMessage,
+    Outcome,
+    Rejected,
+    ReplyMessage,
+    ReplyOutcome,
+    RequestMessage,
+    SignalMessage,
+    StartMessage,
+    Succeeded,
+    WatchMessage,
+)
+
+JSON: Final = "application/json"
+
+COMMAND: Final = "countermand.command"
+REPLY: Final = "countermand.reply."
+START: Final = "countermand.start"
+SIGNAL: Final = "countermand.signal"
+CANCEL: Final = "countermand.cancel"
+WATCH: Final = "countermand.watch"
+DEFINE: Final = "countermand.define"
+ANSWER: Final = "countermand.answer"
+LIFECYCLE: Final = "countermand.lifecycle."
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """A message on the wire, without its address."""
+
+    type: str
+    headers: dict[str, str | int]
+    body: bytes
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    content_type: str = JSON
+
+
+def timestamp(at_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _headers(type_: str, id_: str, source: str, **extensions: str | int | None) -> dict[str, str | int]:
+    headers: dict[str, str | int] = {
+        "ce-specversion": "1.0",
+        "ce-id": id_,
+        "ce-source": source,
+        "ce-type": type_,
+        "ce-sagaprotocol": str(PROTOCOL),
+    }
+    for name, value in extensions.items():
+        if value is not None:
+            headers[f"ce-{name}"] = str(value)
+    return headers
+
+
+# --- writing
+
+
+def write_command(message: CommandMessage) -> Envelope:
+    """A command for a participant; replies go to the coordinator inbox under `inbox_key(saga_id)`."""
+    headers = _headers(
+        COMMAND,
+        f"{message.key}/{message.direction}/{message.attempt}",
+        f"/sagas/{message.definition}",
+        sagaid=message.saga_id,
+        sagadef=message.definition,
+        sagastep=message.step,
+        sagaparticipant=message.participant,
+        sagaaction=message.action,
+        sagadirection=message.direction,
+        sagaattempt=message.attempt,
+        sagakey=message.key,
+        sagacommandid=message.command_id,
+        sagaversion=message.saga_version,
+        sagadeadline=message.deadline_ms,
+    )
+    if message.traceparent is not None:
+        headers["traceparent"] = message.traceparent
+    return Envelope(COMMAND, headers, message.body, correlation_id=message.saga_id)
+
+
+def write_reply(message: ReplyMessage) -> Envelope:
+    """A participant's reply."""
+    match message.outcome:
+        case Succeeded(result=result):
+            kind, body = "succeeded", bytes(result)
+        case Rejected():
+            kind, body = "rejected", _error_body(message.outcome)
+        case Failed():
+            kind, body = "failed", _error_body(message.outcome)
+    headers = _headers(
+        REPLY + kind,
+        f"{message.key}/{message.direction}/{message.attempt}/{kind}",
+        f"/participants/{message.participant}",
+        sagaid=message.saga_id,
+        sagastep=message.step,
+        sagaparticipant=message.participant,
+        sagadirection=message.direction,
+        sagaattempt=message.attempt,
+        sagakey=message.key,
+        sagacommandid=message.command_id,
+        sagaversion=message.saga_version,
+        sagareplayed="true" if message.replayed else None,
+    )
+    if message.traceparent is not None:
+        headers["traceparent"] = message.traceparent
+    return Envelope(REPLY + kind, headers, body, correlation_id=message.saga_id)
+
+
+def write_request(message: RequestMessage, *, source: str) -> Envelope:
+    """A client's request."""
+    match message:
+        case StartMessage():
+            headers = _headers(
+                START,
+                message.request_id,
+                source,
+                sagaid=message.saga_id,
+                sagadef=message.definition,
+                sagadefversion=message.version,
+                sagatags=",".join(message.tags) or None,
+            )
+            if message.traceparent is not None:
+                headers["traceparent"] = message.traceparent
+            return Envelope(START, headers, bytes(message.input), message.saga_id, message.reply_to)
+        case SignalMessage():
+            headers = _headers(SIGNAL, message.request_id, source, sagaid=message.saga_id, sagasignal=message.name)
+            return Envelope(SIGNAL, headers, bytes(message.payload), message.saga_id, message.reply_to)
+        case CancelMessage():
+            headers = _headers(CANCEL, message.request_id, source, sagaid=message.saga_id)
+            body = encode({"reason": message.reason})
+            return Envelope(CANCEL, headers, body, message.saga_id, message.reply_to)
+        case WatchMessage():
+            headers = _headers(WATCH, message.request_id, source, sagaid=message.saga_id)
+            return Envelope(WATCH, headers, b"{}", message.saga_id, message.reply_to)
+        case DefineMessage():
+            headers = _headers(DEFINE, message.request_id, source)
+            return Envelope(DEFINE, headers, message.document, None, message.reply_to)
+
+
+def write_answer(answer: Answer) -> Envelope:
+    """The coordinator's answer to a client."""
+    saga_id = None if isinstance(answer, Defined) else answer.saga_id
+    # An outcome answers no single request: it may come days later, to whoever watches.
+    request_id = f"{answer.saga_id}/outcome" if isinstance(answer, Outcome) else answer.request_id
+    headers = _headers(ANSWER, request_id, "/coordinator", sagaid=saga_id)
+    return Envelope(ANSWER, headers, encode(answer), correlation_id=request_id)
+
+
+def write_lifecycle(message: LifecycleMessage) -> Envelope:
+    """A lifecycle event, for anyone."""
+    type_ = LIFECYCLE + message.name
+    headers = _headers(
+        type_,
+        message.id,
+        f"/sagas/{message.definition}",
+        subject=message.saga_id,
+        time=timestamp(message.at_ms),
+        sagaid=message.saga_id,
+        sagadef=message.definition,
+        sagaversion=message.saga_version,
+    )
+    return Envelope(type_, headers, encode(message.data), correlation_id=message.saga_id)
+
+
+# --- reading
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """What a reader needs of a delivery, whatever driver brought it."""
+
+    headers: Mapping[str, object]
+    body: bytes
+    content_type: str | None = JSON
+    reply_to: str | None = None
+
+
+def message_type(incoming: Incoming) -> str:
+    """The message's `ce-type`, once headers, protocol, content type and body size are found to be in order.
+
+    Raises:
+        MalformedMessage: names the header.
+    """
+    check_headers(incoming.headers)
+    protocol = _text(incoming, "ce-sagaprotocol")
+    if protocol != str(PROTOCOL):
+        raise MalformedMessage("ce-sagaprotocol", f"{protocol[:16]!r} is not spoken here; expected {PROTOCOL}")
+    content_type = (incoming.content_type or JSON).partition(";")[0].strip()
+    if content_type != JSON:
+        raise MalformedMessage("content_type", f"{content_type[:64]!r} is not read here; expected {JSON!r}")
+    check_body(incoming.body)
+    return _text(incoming, "ce-type")
+
+
+def read_command(incoming: Incoming) -> CommandMessage:
+    """A participant reads a command.
+
+    Raises:
+        MalformedMessage: names the header or the field of the body.
+    """
+    if (type_ := message_type(incoming)) != COMMAND:
+        raise MalformedMessage("ce-type", f"{type_[:64]!r} is not a command")
+    try:
+        saga_id = checked_saga_id(_text(incoming, "ce-sagaid"))
+        return CommandMessage(
+            saga_id=saga_id,
+            definition=_text(incoming, "ce-sagadef"),
+            step=checked_name("ce-sagastep", _text(incoming, "ce-sagastep")),
+            participant=checked_slug("ce-sagaparticipant", _text(incoming, "ce-sagaparticipant")),
+            action=checked_name("ce-sagaaction", _text(incoming, "ce-sagaaction")),
+            direction=_direction(incoming),
+            attempt=_integer(incoming, "ce-sagaattempt", minimum=1),
+            key=_text(incoming, "ce-sagakey"),
+            command_id=_text(incoming, "ce-sagacommandid"),
+            saga_version=_integer(incoming, "ce-sagaversion"),
+            deadline_ms=_integer(incoming, "ce-sagadeadline"),
+            body=incoming.body,
+            traceparent=_optional(incoming, "traceparent"),
+        )
+    except InvalidIdentifier as error:
+        raise MalformedMessage(error.field, str(error)) from error
+
+
+def read_reply(incoming: Incoming) -> ReplyMessage:
+    """The coordinator reads a reply.
+
+    Raises:
+        MalformedMessage: names the header or the field of the body.
+    """
+    type_ = message_type(incoming)
+    try:
+        saga_id = checked_saga_id(_text(incoming, "ce-sagaid"))
+        return ReplyMessage(
+            saga_id=saga_id,
+            step=checked_name("ce-sagastep", _text(incoming, "ce-sagastep")),
+            direction=_direction(incoming),
+            attempt=_integer(incoming, "ce-sagaattempt", minimum=1),
+            key=_text(incoming, "ce-sagakey"),
+            command_id=_text(incoming, "ce-sagacommandid"),
+            saga_version=_integer(incoming, "ce-sagaversion"),
+            participant=checked_slug("ce-sagaparticipant", _text(incoming, "ce-sagaparticipant")),
+            outcome=_outcome(type_, incoming.body),
+            replayed=_optional(incoming, "ce-sagareplayed") == "true",
+            traceparent=_optional(incoming, "traceparent"),
+        )
+    except InvalidIdentifier as error:
+        raise MalformedMessage(error.field, str(error)) from error
+
+
+def read_request(incoming: Incoming) -> RequestMessage:
+    """The coordinator reads a client's request.
+
+    Raises:
+        MalformedMessage: names the header or the field of the body.
+    """
+    type_ = message_type(incoming)
+    request_id = _text(incoming, "ce-id")
+    try:
+        if type_ == DEFINE:
+            return DefineMessage(request_id, incoming.body, incoming.reply_to)
+        saga_id = checked_saga_id(_text(incoming, "ce-sagaid"))
+        match type_:
+            case "countermand.start":
+                _check_json(incoming.body)
+                version = _optional(incoming, "ce-sagadefversion")
+                tags = _optional(incoming, "ce-sagatags")
+                return StartMessage(
+                    request_id=request_id,
+                    saga_id=saga_id,
+                    definition=checked_slug("ce-sagadef", _text(incoming, "ce-sagadef")),
+                    input=msgspec.Raw(incoming.body),
+                    version=None if version is None else _integer(incoming, "ce-sagadefversion", minimum=1),
+                    tags=tuple(tags.split(",")) if tags else (),
+                    reply_to=incoming.reply_to,
+                    traceparent=_optional(incoming, "traceparent"),
+                )
+            case "countermand.signal":
+                _check_json(incoming.body)
+                name = checked_name("ce-sagasignal", _text(incoming, "ce-sagasignal"))
+                return SignalMessage(request_id, saga_id, name, msgspec.Raw(incoming.body), incoming.reply_to)
+            case "countermand.cancel":
+                reason = decode_body(incoming.body, _CancelBody).reason
+                return CancelMessage(request_id, saga_id, reason, incoming.reply_to)
+            case "countermand.watch":
+                if incoming.reply_to is None:
+                    raise MalformedMessage("reply_to", "a watch needs the queue that the outcome goes to")
+                return WatchMessage(request_id, saga_id, incoming.reply_to)
+            case _:
+                raise MalformedMessage("ce-type", f"{type_[:64]!r} is not a message to the coordinator")
+    except InvalidIdentifier as error:
+        raise MalformedMessage(error.field, str(error)) from error
+
+
+def read_answer(incoming: Incoming) -> Answer:
+    """A client reads an answer.
+
+    Raises:
+        MalformedMessage: names the header or the field of the body.
+    """
+    if (type_ := message_type(incoming)) != ANSWER:
+        raise MalformedMessage("ce-type", f"{type_[:64]!r} is not an answer")
+    return decode_body(incoming.body, cast("type[Answer]", Answer))
+
+
+def saga_id_of(incoming: Incoming) -> str | None:
+    """The saga that a message names, however malformed the rest of it is."""
+    value = incoming.headers.get("ce-sagaid")
+    try:
+        return checked_saga_id(value) if isinstance(value, str) else None
+    except InvalidIdentifier:
+        return None
+
+
+class _CancelBody(msgspec.Struct):
+    reason: str = ""
+
+
+class _ErrorBody(msgspec.Struct, omit_defaults=True):
+    code: str
+    reason: str = ""
+    rolled_back: bool = False
+    retry_after_ms: int | None = None
+
+
+def _error_body(error: Rejected | Failed) -> bytes:
+    match error:
+        case Rejected(code=code, reason=reason):
+            return encode(_ErrorBody(code, reason))
+        case Failed(code=code, reason=reason, rolled_back=rolled_back, retry_after_ms=retry_after_ms):
+            return encode(_ErrorBody(code, reason, rolled_back, retry_after_ms))
+
+
+def _outcome(type_: str, body: bytes) -> ReplyOutcome:
+    match type_:
+        case "countermand.reply.succeeded":
+            _check_json(body)
+            return Succeeded(msgspec.Raw(body))
+        case "countermand.reply.rejected":
+            error = decode_body(body, _ErrorBody)
+            return Rejected(error.code, error.reason)
+        case "countermand.reply.failed":
+            error = decode_body(body, _ErrorBody)
+            if error.retry_after_ms is not None and error.retry_after_ms < 0:
+                raise MalformedMessage("body.retry_after_ms", "expected a number of milliseconds, not below 0")
+            return Failed(error.code, error.reason, error.rolled_back, error.retry_after_ms)
+        case _:
+            raise MalformedMessage("ce-type", f"{type_[:64]!r} is not a reply")
+
+
+def _check_json(body: bytes) -> None:
+    # Results are passed on as they are; bytes that are no JSON would fail only later, in somebody else's hands.
+    decode_body(body, object)
+
+
+def _text(incoming: Incoming, header: str) -> str:
+    value = incoming.headers.get(header)
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError as error:
+            raise MalformedMessage(header, "not UTF-8") from error
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value:
+        raise MalformedMessage(header, "missing" if value is None else f"expected text, got {type(value).__name__}")
+    return value
+
+
+def _optional(incoming: Incoming, header: str) -> str | None:
+    return _text(incoming, header) if incoming.headers.get(header) is not None else None
+
+
+def _integer(incoming: Incoming, header: str, *, minimum: int = 0) -> int:
+    text = _text(incoming, header)
+    # Eighteen digits hold every honest number and fit a signed 64-bit integer.
+    if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) < minimum:
+        raise MalformedMessage(header, f"{text[:20]!r} is not a whole number from {minimum} on")
+    return int(text)
+
+
+def _direction(incoming: Incoming) -> Direction:
+    text = _text(incoming, "ce-sagadirection")
+    if text not in ("do", "undo"):
+        raise MalformedMessage("ce-sagadirection", f"{text[:16]!r}; expected 'do' or 'undo'")
+    return cast("Literal['do', 'undo']", text)

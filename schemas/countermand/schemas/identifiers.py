@@ -1,0 +1,88 @@
+"""Who is who: saga ids, step names, keys, partitions and command ids.
+
+Everything here is a pure function of its arguments, so that both sides of the wire, in any language, compute the
+same value: `docs/protocol.md` gives the rules.
+"""
+
+import hashlib
+import os
+import re
+import time
+import zlib
+from typing import Final, Literal
+
+from countermand.schemas.errors import InvalidIdentifier
+
+Direction = Literal["do", "undo"]
+
+# The coordinator inbox is split into this many queues. It is part of the protocol: a reply's shard is computed by its
+# sender. Four keep one slow queue process of the broker from being the limit; more only cost idle memory.
+INBOX_SHARDS: Final = 4
+
+SAGA_ID_MAX: Final = 128
+NAME_MAX: Final = 64
+
+_SAGA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}\Z")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+_SLUG = re.compile(r"[a-z][a-z0-9_\-]{0,63}\Z")
+
+
+def checked_saga_id(value: str) -> str:
+    """The saga id, if it is one: 1 to 128 of `A-Z a-z 0-9 . _ : -`, not starting with a sign."""
+    if not _SAGA_ID.match(value):
+        raise InvalidIdentifier(
+            "saga_id",
+            value,
+            "1 to 128 letters, digits, '.', '_', ':' or '-', starting with a letter or digit",
+        )
+    return value
+
+
+def checked_name(field: str, value: str) -> str:
+    """A step's or action's name, which is written in expressions: `a-z 0-9 _`, at most 64, starting with a letter."""
+    if not _NAME.match(value):
+        raise InvalidIdentifier(field, value, "1 to 64 lower-case letters, digits or '_', starting with a letter")
+    return value
+
+
+def checked_slug(field: str, value: str) -> str:
+    """A definition's or participant's name, which is written in routing keys: like a name, and '-' too."""
+    if not _SLUG.match(value):
+        raise InvalidIdentifier(field, value, "1 to 64 lower-case letters, digits, '_' or '-', starting with a letter")
+    return value
+
+
+def new_saga_id() -> str:
+    """A fresh id that sorts by its time of creation (UUID version 7, RFC 9562 section 5.7)."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    value = (value & ~(0xF << 76)) | (0x7 << 76)
+    value = (value & ~(0x3 << 62)) | (0x2 << 62)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def new_secret() -> str:
+    """128 random bits from the operating system, in hexadecimal."""
+    return os.urandom(16).hex()
+
+
+def step_key(saga_id: str, step: str) -> str:
+    """The idempotency key of a step: the same for every attempt and both directions."""
+    return f"{saga_id}/{step}"
+
+
+def command_id(secret: str, step: str, direction: Direction, attempt: int) -> str:
+    """What a reply must repeat to be believed: 128 bits that only the saga's secret gives."""
+    text = f"{step}/{direction}/{attempt}".encode()
+    return hashlib.blake2b(text, key=secret.encode(), digest_size=16).hexdigest()
+
+
+def partition_of(saga_id: str, partitions: int) -> int:
+    """The store's partition of a saga."""
+    return zlib.crc32(saga_id.encode()) % partitions
+
+
+def inbox_key(saga_id: str) -> str:
+    """The routing key on the inbox exchange for everything about this saga."""
+    return str(zlib.crc32(saga_id.encode()) % INBOX_SHARDS)

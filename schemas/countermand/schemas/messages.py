@@ -1,0 +1,226 @@
+"""What crosses the wire, as values. `envelope` turns them into headers and bodies and back.
+
+Three families: commands and replies between coordinator and participants, requests and answers between clients and
+the coordinator, and lifecycle events from the coordinator to anyone.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from countermand.schemas.identifiers import Direction
+
+PROTOCOL = 1
+
+# --- commands and replies
+
+
+class CommandMessage(msgspec.Struct, frozen=True):
+    """Asks a participant to do or to undo one step.
+
+    `body` is the command's own JSON for `do`; for `undo` it is `{"command": …, "result": … or null}`. `key` is the
+    same for every attempt and both directions. `command_id` can't be guessed and must come back in the reply.
+    `deadline_ms` is the moment at which the coordinator stops waiting for this attempt (Unix time).
+    """
+
+    saga_id: str
+    definition: str
+    step: str
+    participant: str
+    action: str
+    direction: Direction
+    attempt: int
+    key: str
+    command_id: str
+    saga_version: int
+    deadline_ms: int
+    body: bytes
+    traceparent: str | None = None
+
+
+class Succeeded(msgspec.Struct, frozen=True, tag="succeeded"):
+    """It was done (or undone). `result` is JSON; null where there is none."""
+
+    result: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
+    """A business no. The participant vouches that nothing was done and that nothing will be."""
+
+    code: str
+    reason: str = ""
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """It did not work this time. Whether something was done is unknown, unless `rolled_back` says that nothing was."""
+
+    code: str
+    reason: str = ""
+    rolled_back: bool = False
+    retry_after_ms: int | None = None
+
+
+ReplyOutcome = Succeeded | Rejected | Failed
+
+
+class ReplyMessage(msgspec.Struct, frozen=True):
+    """A participant's answer to one attempt. Everything but `outcome` and `replayed` repeats the command.
+
+    `replayed` says that the answer was on record: this attempt did nothing.
+    """
+
+    saga_id: str
+    step: str
+    direction: Direction
+    attempt: int
+    key: str
+    command_id: str
+    saga_version: int
+    participant: str
+    outcome: ReplyOutcome
+    replayed: bool = False
+    traceparent: str | None = None
+
+
+class UndoBody(msgspec.Struct, frozen=True):
+    """The body of an `undo` command: the original command, and the action's result where it is known."""
+
+    command: msgspec.Raw
+    result: msgspec.Raw = msgspec.Raw(b"null")
+
+
+# --- requests of clients, and answers
+
+
+class StartMessage(msgspec.Struct, frozen=True):
+    """Starts a saga. The same id with the same content is answered, not repeated; with other content it is refused.
+
+    `version` null means the newest. `request_id` comes back in the answer. `reply_to` is the client's queue, to which
+    the answer and, later, the outcome go; null if nobody waits.
+    """
+
+    request_id: str
+    saga_id: str
+    definition: str
+    input: msgspec.Raw
+    version: int | None = None
+    tags: tuple[str, ...] = ()
+    reply_to: str | None = None
+    traceparent: str | None = None
+
+
+class SignalMessage(msgspec.Struct, frozen=True):
+    """Tells a saga that something happened. The same `request_id` counts once."""
+
+    request_id: str
+    saga_id: str
+    name: str
+    payload: msgspec.Raw = msgspec.Raw(b"null")
+    reply_to: str | None = None
+
+
+class CancelMessage(msgspec.Struct, frozen=True):
+    """Asks that a saga be undone."""
+
+    request_id: str
+    saga_id: str
+    reason: str
+    reply_to: str | None = None
+
+
+class WatchMessage(msgspec.Struct, frozen=True):
+    """Asks for the outcome of a saga: at once if it has ended, otherwise when it ends."""
+
+    request_id: str
+    saga_id: str
+    reply_to: str
+
+
+class DefineMessage(msgspec.Struct, frozen=True):
+    """Registers a definition. `document` is its JSON."""
+
+    request_id: str
+    document: bytes
+    reply_to: str | None = None
+
+
+RequestMessage = StartMessage | SignalMessage | CancelMessage | WatchMessage | DefineMessage
+
+Phase = Literal["running", "compensating", "completed", "compensated", "compensated_with_exceptions", "abandoned"]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a saga turned back: the step, if it was one, and a stable code."""
+
+    code: str
+    reason: str = ""
+    step: str | None = None
+
+
+class Accepted(msgspec.Struct, frozen=True, tag="accepted", tag_field="answer"):
+    """The request was committed (or had been before: `duplicate`)."""
+
+    request_id: str
+    saga_id: str
+    phase: Phase
+    duplicate: bool = False
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused", tag_field="answer"):
+    """The request changed nothing. `code` is stable; `problem` names the field and what was expected."""
+
+    request_id: str
+    code: str
+    problem: str
+    saga_id: str | None = None
+    findings: tuple[str, ...] = ()
+
+
+class Defined(msgspec.Struct, frozen=True, tag="defined", tag_field="answer"):
+    """The definition is registered under this identity."""
+
+    request_id: str
+    name: str
+    version: int
+    hash: str
+
+
+class Outcome(msgspec.Struct, frozen=True, tag="outcome", tag_field="answer"):
+    """A saga has ended. `result` is the definition's outcome for a completed saga, null otherwise."""
+
+    saga_id: str
+    phase: Phase
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    failure: Failure | None = None
+
+
+Answer = Accepted | Refused | Defined | Outcome
+
+# --- lifecycle
+
+LifecycleName = Literal[
+    "saga.started",
+    "saga.compensating",
+    "saga.stuck",
+    "saga.released",
+    "saga.completed",
+    "saga.compensated",
+    "saga.compensated_with_exceptions",
+    "saga.abandoned",
+    "step.succeeded",
+    "step.rejected",
+    "step.failed",
+    "step.compensated",
+]
+
+
+class LifecycleMessage(msgspec.Struct, frozen=True):
+    """What happened to a saga. `id` is the same whenever the same happening is told again."""
+
+    id: str
+    name: LifecycleName
+    saga_id: str
+    definition: str
+    saga_version: int
+    at_ms: int
+    data: dict[str, Any]
