@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from countermand.schemas.codec import decode_checked
-from countermand.schemas.errors import DefinitionError
+from countermand.schemas.errors import DefinitionError, LimitExceeded
 
 FORMAT = 1
 
@@ -167,5 +167,7 @@ def decode_definition(document: bytes) -> Definition:
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `")
         raise DefinitionError(path.rstrip("`") or "$", problem) from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except LimitExceeded as error:
+        raise DefinitionError("$", error.problem) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DefinitionError("$", f"not a JSON document: {error}") from error

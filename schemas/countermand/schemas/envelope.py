@@ -344,14 +344,16 @@ class _ErrorBody(msgspec.Struct, omit_defaults=True):
     reason: str = ""
     rolled_back: bool = False
     retry_after_ms: int | None = None
+    retryable: bool = True
 
 
 def _error_body(error: Rejected | Failed) -> bytes:
     match error:
         case Rejected(code=code, reason=reason):
             return encode(_ErrorBody(code, reason))
-        case Failed(code=code, reason=reason, rolled_back=rolled_back, retry_after_ms=retry_after_ms):
-            return encode(_ErrorBody(code, reason, rolled_back, retry_after_ms))
+        case Failed():
+            body = _ErrorBody(error.code, error.reason, error.rolled_back, error.retry_after_ms, error.retryable)
+            return encode(body)
 
 
 def _outcome(type_: str, body: bytes) -> ReplyOutcome:
@@ -366,7 +368,7 @@ def _outcome(type_: str, body: bytes) -> ReplyOutcome:
             error = decode_body(body, _ErrorBody)
             if error.retry_after_ms is not None and error.retry_after_ms < 0:
                 raise MalformedMessage("body.retry_after_ms", "expected a number of milliseconds, not below 0")
-            return Failed(error.code, error.reason, error.rolled_back, error.retry_after_ms)
+            return Failed(error.code, error.reason, error.rolled_back, error.retry_after_ms, error.retryable)
         case _:
             raise MalformedMessage("ce-type", f"{type_[:64]!r} is not a reply")
 

@@ -52,12 +52,16 @@ class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """It did not work this time. Whether something was done is unknown, unless `rolled_back` says that nothing was."""
+    """It did not work this time. Whether something was done is unknown, unless `rolled_back` says that nothing was.
+
+    `retryable` false says that trying again can't help; `retry_after_ms` asks for a longer pause before the next try.
+    """
 
     code: str
     reason: str = ""
     rolled_back: bool = False
     retry_after_ms: int | None = None
+    retryable: bool = True
 
 
 ReplyOutcome = Succeeded | Rejected | Failed

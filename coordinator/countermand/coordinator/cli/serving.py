@@ -1,0 +1,73 @@
+"""`countermand serve`: one coordinator in the foreground."""
+
+import asyncio
+import logging
+import signal
+import sys
+
+import structlog
+
+from countermand.coordinator.runtime import Coordinator
+from countermand.coordinator.settings import Settings, load_settings
+
+log = structlog.get_logger(__name__)
+
+
+def serve_forever() -> None:
+    """Runs until SIGTERM or SIGINT; a second signal doesn't wait for what is in flight."""
+    settings = load_settings()
+    configure_logging(settings)
+    asyncio.run(_serve(settings))
+
+
+def configure_logging(settings: Settings) -> None:
+    """One line per event on standard error: JSON for machines, or readable for people."""
+    level = getattr(logging, settings.log_level.upper())
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    as_json = settings.log_format == "json"
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, stop, loop, number)
+    coordinator = Coordinator(settings)
+    starting = asyncio.create_task(coordinator.start())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return
+    await starting
+    ready = asyncio.create_task(_say_when_ready(coordinator))
+    await stopping
+    ready.cancel()
+    await asyncio.gather(ready, return_exceptions=True)
+    await coordinator.stop()
+
+
+async def _say_when_ready(coordinator: Coordinator) -> None:
+    await coordinator.publisher.connection.wait_session()
+    await coordinator.consumer.connection.wait_session()
+    log.info("coordinator_ready")
+
+
+def _stop(stop: asyncio.Event, loop: asyncio.AbstractEventLoop, number: int) -> None:
+    stop.set()
+    # The next one of the same kind ends the process at once, as a user who presses Ctrl-C twice expects.
+    loop.remove_signal_handler(number)

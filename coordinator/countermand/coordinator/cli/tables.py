@@ -1,0 +1,70 @@
+"""Sagas as tables for people, by rich."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+STYLES = {
+    "running": "cyan",
+    "compensating": "yellow",
+    "completed": "green",
+    "compensated": "blue",
+    "compensated_with_exceptions": "magenta",
+    "abandoned": "red",
+}
+
+
+def print_list(rows: list[dict[str, Any]]) -> None:
+    """A line for each saga."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("saga", "definition", "phase", "stuck", "done", "started", "updated"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("phase", "done"))
+    for row in rows:
+        table.add_row(
+            row["saga_id"],
+            row["definition"],
+            f"[{STYLES[row['phase']]}]{row['phase']}[/]",
+            row["stuck"] or "",
+            str(row["steps_done"]),
+            row["started"],
+            row["updated"],
+        )
+    Console().print(table)
+    if not rows:
+        Console(stderr=True).print("no saga matches")
+
+
+def print_detail(found: dict[str, Any]) -> None:
+    """A saga's header, its steps and its history."""
+    console = Console()
+    console.print(f"[bold]{found['saga_id']}[/]  {found['definition']}  [{STYLES[found['phase']]}]{found['phase']}[/]")
+    console.print(f"started {found['started']}  updated {found['updated']}  version {found['version']}")
+    if found["deadline"]:
+        console.print(f"deadline {found['deadline']}")
+    if found["failure"]:
+        failure = found["failure"]
+        step = f" in step {failure['step']}" if failure.get("step") else ""
+        console.print(f"turned back: {failure['code']}{step} {failure.get('reason', '')}", markup=False)
+    if found["stuck_because"]:
+        console.print(f"STUCK: {found['stuck_because']}", style="bold red", markup=False)
+    steps = Table(box=None, pad_edge=False, header_style="bold", title="steps", title_justify="left")
+    for column in ("step", "action", "attempts", "compensation", "attempts", "error"):
+        steps.add_column(column)
+    for row in found["steps"]:
+        steps.add_row(
+            row["step"],
+            row["action"],
+            str(row["attempts"]),
+            row["compensation"] or "",
+            str(row["compensation_attempts"] or ""),
+            row["compensation_error"] or row["error"] or "",
+        )
+    console.print(steps)
+    history = Table(box=None, pad_edge=False, header_style="bold", title="history", title_justify="left")
+    for column in ("at", "v", "entry", "what"):
+        history.add_column(column, overflow="fold", no_wrap=column in ("at", "v"))
+    for line in found["history"]:
+        rest = {key: value for key, value in line.items() if key not in ("at", "version", "entry", "cause")}
+        history.add_row(line["at"], str(line["version"]), line["entry"], " ".join(f"{k}={v}" for k, v in rest.items()))
+    console.print(history)

@@ -1,0 +1,74 @@
+"""Everything that can happen to a saga. Each event brings its moment and its identity, and chance where it is needed.
+
+`event_id` is the same when the same event comes again; it stands in the journal as the cause of what it did.
+"""
+
+import msgspec
+
+from countermand.schemas.identifiers import Direction
+from countermand.schemas.messages import ReplyMessage
+
+
+class StartRequested(msgspec.Struct, frozen=True):
+    """`secret` is fresh chance for this saga; `content` is a digest by which a repeated start is recognised."""
+
+    event_id: str
+    at_ms: int
+    saga_id: str
+    input: msgspec.Raw
+    secret: str
+    content: str
+    request_id: str = ""
+    reply_to: str | None = None
+    tags: tuple[str, ...] = ()
+    traceparent: str | None = None
+
+
+class ReplyReceived(msgspec.Struct, frozen=True):
+    event_id: str
+    at_ms: int
+    reply: ReplyMessage
+
+
+class WokenUp(msgspec.Struct, frozen=True):
+    event_id: str
+    at_ms: int
+
+
+class SignalReceived(msgspec.Struct, frozen=True):
+    event_id: str
+    at_ms: int
+    request_id: str
+    name: str
+    payload: msgspec.Raw
+    reply_to: str | None = None
+
+
+class CancelRequested(msgspec.Struct, frozen=True):
+    event_id: str
+    at_ms: int
+    request_id: str
+    reason: str
+    reply_to: str | None = None
+
+
+class WatchRequested(msgspec.Struct, frozen=True):
+    event_id: str
+    at_ms: int
+    request_id: str
+    reply_to: str
+
+
+class CommandUnroutable(msgspec.Struct, frozen=True):
+    """The broker had no queue for a command: this attempt was certainly not made."""
+
+    event_id: str
+    at_ms: int
+    step: str
+    direction: Direction
+    attempt: int
+
+
+SagaEvent = (
+    StartRequested | ReplyReceived | WokenUp | SignalReceived | CancelRequested | WatchRequested | CommandUnroutable
+)

@@ -1,0 +1,69 @@
+"""Which steps to ask for now: two walks over the definition's tree.
+
+Forward, a sequence stops at its first unfinished child and a parallel walks all of its branches. Backward is the mirror
+image: a sequence begins at its end. So a compensation is asked for only when everything that came after its action has
+been undone (invariant I6), and branches that don't depend on each other go on without each other.
+"""
+
+import msgspec
+
+from countermand.coordinator.core.state import SagaState
+from countermand.schemas.definition import Node, ParallelNode, SequenceNode, StepNode
+
+
+class Frontier(msgspec.Struct, frozen=True):
+    """The steps to ask for now; `finished` when there is nothing left to do or to wait for in this direction."""
+
+    steps: tuple[StepNode, ...]
+    finished: bool
+
+
+def forward_frontier(root: Node, state: SagaState) -> Frontier:
+    """The actions that can be asked for now."""
+    found: list[StepNode] = []
+    finished = _forward(root, state, found)
+    return Frontier(tuple(found), finished)
+
+
+def backward_frontier(root: Node, state: SagaState) -> Frontier:
+    """The compensations that can be asked for now, in reverse dependency order."""
+    found: list[StepNode] = []
+    finished = _backward(root, state, found)
+    return Frontier(tuple(found), finished)
+
+
+def needs_compensation(step: StepNode, state: SagaState) -> bool:
+    """Whether the step's action was done or may have been done, and its definition can undo it (invariant I5)."""
+    known = state.steps.get(step.name)
+    return known is not None and step.can_be_undone and known.do.status in ("succeeded", "unknown")
+
+
+def _forward(node: Node, state: SagaState, found: list[StepNode]) -> bool:
+    match node:
+        case StepNode():
+            known = state.steps.get(node.name)
+            if known is None:
+                found.append(node)
+            return known is not None and known.do.status == "succeeded"
+        case SequenceNode(nodes=children):
+            return all(_forward(child, state, found) for child in children)
+        case ParallelNode(branches=branches):
+            # First the list, then its sum: every branch is walked, whatever the others say.
+            finished = [_forward(branch, state, found) for branch in branches]
+            return all(finished)
+
+
+def _backward(node: Node, state: SagaState, found: list[StepNode]) -> bool:
+    match node:
+        case StepNode():
+            if not needs_compensation(node, state):
+                return True
+            undo = state.steps[node.name].undo
+            if undo is None:
+                found.append(node)
+            return undo is not None and undo.status == "succeeded"
+        case SequenceNode(nodes=children):
+            return all(_backward(child, state, found) for child in reversed(children))
+        case ParallelNode(branches=branches):
+            finished = [_backward(branch, state, found) for branch in branches]
+            return all(finished)

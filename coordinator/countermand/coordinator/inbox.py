@@ -1,0 +1,116 @@
+"""The coordinator inbox: takes what the broker brings, in natural batches, down the one path."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from countermand.coordinator.core.draft import Addressed
+from countermand.coordinator.definitions import Definitions
+from countermand.coordinator.intake import Item, Unreadable, read
+from countermand.coordinator.outbox import Outbox
+from countermand.coordinator.ports import MessageSource
+from countermand.coordinator.process import OnePath
+from countermand.coordinator.sending import Sender
+from countermand.coordinator.telemetry import Counters
+from countermand.schemas.messages import DefineMessage
+from countermand.wire import Delivery, Message
+
+log = structlog.get_logger(__name__)
+
+REASON_HEADER: Final = "countermand-dead-reason"
+
+
+class Inbox:
+    """One lane of the coordinator inbox. Several lanes share a source, so that one waits while another computes."""
+
+    def __init__(
+        self,
+        source: MessageSource,
+        path: OnePath,
+        definitions: Definitions,
+        sender: Sender,
+        outbox: Outbox,
+        counters: Counters,
+        *,
+        batch_max: int,
+    ) -> None:
+        self._source = source
+        self._path = path
+        self._definitions = definitions
+        self._sender = sender
+        self._outbox = outbox
+        self._counters = counters
+        self._batch_max = batch_max
+
+    async def run(self) -> None:
+        """Takes batches until the source is closed or this task is cancelled."""
+        while True:
+            await self.take(await self._source.next_batch(self._batch_max))
+
+    async def take(self, deliveries: list[Delivery]) -> None:
+        """Carries one batch through and settles it. What fails by a fault of ours comes again, up to a limit."""
+        try:
+            await self._take(deliveries)
+        except Exception:
+            await self._source.release(deliveries)
+            raise
+
+    async def _take(self, deliveries: list[Delivery]) -> None:
+        items: list[Item] = []
+        unreadable: list[Unreadable] = []
+        for delivery in deliveries:
+            match read(delivery):
+                case Item() as item:
+                    items.append(item)
+                case Unreadable() as fault:
+                    unreadable.append(fault)
+                case DefineMessage() as define:
+                    await self._define(delivery, define)
+        self._counters.count("deliveries", len(deliveries))
+        self._counters.count("batches")
+        aside = await self._path.run(items) if items else []
+        await self._bury(unreadable)
+        await self._source.dead_letter([item.delivery for item in aside if item.delivery is not None])
+        put_aside = {id(item.delivery) for item in aside}
+        settled = [item.delivery for item in items if item.delivery is not None]
+        await self._source.acknowledge([each for each in settled if id(each) not in put_aside])
+
+    async def _define(self, delivery: Delivery, message: DefineMessage) -> None:
+        answer, plan = await self._definitions.register(message)
+        if plan is not None:
+            await self._sender.declare_participants(plan.participants)
+        told = self._outbox.answer(Addressed(message.reply_to, answer)) if message.reply_to else None
+        await self._sender.send([told] if told is not None else [])
+        await self._source.acknowledge([delivery])
+
+    async def _bury(self, unreadable: Sequence[Unreadable]) -> None:
+        """Moves what can't be read to the dead-letter queue, with the reason where the message has room for one."""
+        for fault in unreadable:
+            self._counters.count("messages_malformed")
+            log.warning("message_malformed", field=fault.field, problem=fault.problem, saga_id=fault.saga_id)
+        # A message over a limit is moved by the broker as it is: copying it would be unpacking the bomb.
+        whole = [fault.delivery for fault in unreadable if fault.over_limit]
+        copied = [fault for fault in unreadable if not fault.over_limit]
+        await self._sender.send([self._copy(fault) for fault in copied])
+        await self._source.acknowledge([fault.delivery for fault in copied])
+        await self._source.dead_letter(whole)
+
+    def _copy(self, fault: Unreadable) -> Message:
+        delivery = fault.delivery
+        headers: dict[str, str | int] = {
+            name: value
+            for name, value in delivery.headers.items()
+            if isinstance(value, str | int) and not isinstance(value, bool)
+        }
+        headers[REASON_HEADER] = f"{fault.field}: {fault.problem}"
+        return Message(
+            exchange=self._outbox.topology.dead_exchange,
+            routing_key=delivery.routing_key,
+            body=delivery.body,
+            headers=headers,
+            content_type=delivery.content_type or "application/octet-stream",
+            type=delivery.type or "",
+            correlation_id=delivery.correlation_id,
+            reply_to=delivery.reply_to,
+        )

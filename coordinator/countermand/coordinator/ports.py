@@ -1,0 +1,175 @@
+"""What the coordinator needs of a store and of a broker. The one path runs on these; adapters stand behind them."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from countermand.coordinator.core.journal import Record
+from countermand.coordinator.core.state import Saga, StuckCause
+from countermand.schemas.definition import Definition
+from countermand.schemas.messages import Phase
+from countermand.wire import Delivery, Message, PublishOutcome
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A stored saga. `guard` is the version whose messages have not been confirmed yet, as far as the store knows."""
+
+    saga: Saga
+    guard: int | None = None
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """One saga's step forward, to be made as a whole or not at all.
+
+    `expected_version` is 0 for a saga that is new. `token` names this commit: when the same one is made again after a
+    lost answer, it is recognised. `guard_ms` asks for a guard: if nothing settles this version within that time, the
+    saga is woken up. `wake_at_ms` is its real wake-up, null for none.
+    """
+
+    expected_version: int
+    token: str
+    saga: Saga
+    records: tuple[Record, ...]
+    results: dict[str, msgspec.Raw]
+    wake_at_ms: int | None
+    guard_ms: int | None = None
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """It stands. `taken_over` is the version of a guard that was still set: its messages are now the committer's."""
+
+    taken_over: int | None = None
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """Somebody else was faster; nothing was changed. `version` is the stored one, 0 if there is no such saga."""
+
+    version: int
+
+
+CommitAnswer = Committed | Conflict
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """What `version` had to send has been confirmed. Version 0 says that there is no such saga."""
+
+    saga_id: str
+    version: int
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """The sagas that are due, leased to the asker, and the store's time."""
+
+    now_ms: int
+    saga_ids: tuple[str, ...]
+
+
+class ClockJumped(msgspec.Struct, frozen=True):
+    """The store's clock is not where it was expected: nothing has been claimed."""
+
+    now_ms: int
+    expected_ms: int
+
+
+class SagaQuery(msgspec.Struct, frozen=True):
+    """Which sagas to list: newest first, at most `limit`, those that match every field that is given."""
+
+    phase: Phase | None = None
+    definition: str | None = None
+    stuck: StuckCause | Literal["any"] | None = None
+    tag: str | None = None
+    before_ms: int | None = None
+    limit: int = 50
+
+
+class SavedDefinition(msgspec.Struct, frozen=True):
+    """The definition is stored under this hash."""
+
+    hash: str
+
+
+class DefinitionTaken(msgspec.Struct, frozen=True):
+    """The name and version stand for other content, with this hash."""
+
+    hash: str
+
+
+class SagaStore(Protocol):
+    """Keeps sagas. Every method may raise `StoreUnavailable`: then a write may or may not have been made."""
+
+    async def load(self, saga_ids: Sequence[str]) -> list[Loaded | None]:
+        """The sagas, in the order asked for, all in one round trip."""
+
+    async def commit(self, commits: Sequence[Commit]) -> list[CommitAnswer]:
+        """Makes each commit on its own, all in one round trip, as durable as the store has been told to be."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Takes the guard away and puts the saga's real wake-up in its place, where the version is still the same."""
+
+    async def claim_due(
+        self, *, limit: int, lease_ms: int, expected_ms: int | None, tolerance_ms: int
+    ) -> Claimed | ClockJumped:
+        """Leases at most about `limit` sagas that are due: nobody else gets them before the lease ends.
+
+        Raises no alarm about the clock if `expected_ms` is null.
+        """
+
+    async def now_ms(self) -> int:
+        """The store's time: the one clock of all coordinators."""
+
+    async def history(self, saga_id: str, *, start: int = 0, limit: int = 1_000) -> list[Record]:
+        """The saga's journal from entry number `start` on (counted from 0; negative numbers count from the end)."""
+
+    async def sagas(self, query: SagaQuery) -> list[Saga]:
+        """Lists sagas from the indexes."""
+
+    async def save_definition(self, definition: Definition) -> SavedDefinition | DefinitionTaken:
+        """Stores a definition once and for all."""
+
+    async def definition(self, definition_hash: str) -> Definition | None:
+        """The definition with this identity."""
+
+    async def definition_hash(self, name: str, version: int | None) -> str | None:
+        """The identity that a name and version stand for; the newest version if it is null."""
+
+    async def definitions(self) -> list[Definition]:
+        """Every stored definition."""
+
+    async def sleepers(self, *, limit: int) -> list[str]:
+        """Ids of sagas in motion that have no entry in the due-index, found by walking the indexes a part at a time.
+
+        Each call goes on where the last one stopped, and begins again at the end.
+        """
+
+    async def put_due(self, saga_id: str, version: int, at_ms: int) -> bool:
+        """Gives a saga a wake-up if it has none and is still at this version; whether it did."""
+
+    async def retire(self, *, limit: int) -> int:
+        """Removes sagas whose retention has passed, whole; how many."""
+
+    async def close(self) -> None:
+        """Gives up the connections."""
+
+
+class MessagePublisher(Protocol):
+    """Sends messages in batches. See `countermand.wire.Publisher`."""
+
+    async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
+        """One outcome for each message, in their order."""
+
+
+class MessageSource(Protocol):
+    """Brings messages in natural batches. See `countermand.wire.Consumer`."""
+
+    async def next_batch(self, limit: int) -> list[Delivery]:
+        """Waits for one message, then brings whatever waits, at most `limit`."""
+
+    async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """Settles deliveries: they never come again."""
+
+    async def dead_letter(self, deliveries: Sequence[Delivery]) -> None:
+        """Moves deliveries to the dead-letter queue."""
+
+    async def release(self, deliveries: Sequence[Delivery]) -> None:
+        """Gives deliveries back to the broker, which brings them again a limited number of times."""

@@ -1,0 +1,328 @@
+"""The one path: load, decide, commit, publish, settle.
+
+Every event takes it, in natural batches: replies and requests that the broker brings, wake-ups, and commands that came
+back. Nothing is published that isn't committed (invariant I1); nothing is settled before what it caused is confirmed.
+
+A crash between any two of the five lines is repaired by the event coming again. A broker delivery comes again marked as
+redelivered; an event without a delivery leaves a guard, which wakes the saga up. Either way what the saga has to send
+is a function of its state, and is sent again under the same keys.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+import structlog
+
+from countermand.coordinator.clock import StoreClock
+from countermand.coordinator.core import Decision, Plan, decide, pending_commands, wake_at
+from countermand.coordinator.core.decide import outcome_of, refuse_unknown
+from countermand.coordinator.core.draft import Addressed
+from countermand.coordinator.core.events import CommandUnroutable
+from countermand.coordinator.core.journal import Record, StepAsked
+from countermand.coordinator.core.state import Saga
+from countermand.coordinator.definitions import Definitions
+from countermand.coordinator.intake import Item
+from countermand.coordinator.outbox import Outbox, caused_by, lifecycle_of
+from countermand.coordinator.ports import Commit, CommitAnswer, Committed, Loaded, SagaStore, Settlement
+from countermand.coordinator.sending import Sender
+from countermand.coordinator.telemetry import Counters
+from countermand.schemas.errors import CountermandError, InvariantViolated, StoreUnavailable
+from countermand.schemas.identifiers import new_secret
+from countermand.schemas.messages import CommandMessage, Refused
+from countermand.wire import Message
+
+log = structlog.get_logger(__name__)
+
+COMMIT_ATTEMPTS_MAX: Final = 8  # Two writers collide rarely; eight times in a row means a bug.
+STORE_PAUSE_S: Final = 0.5  # A store that is away is asked again at this pace; the events wait here, unsettled.
+HISTORY_LOOKED_AT: Final = 1_000  # How far back what a repeated event once caused is looked for.
+
+
+class Step(msgspec.Struct):
+    """One saga in one batch: its events, what was loaded, and what has been decided."""
+
+    saga_id: str
+    items: list[Item]
+    loaded: Loaded | None = None
+    plan: Plan | None = None
+    saga: Saga | None = None
+    records: tuple[Record, ...] = ()
+    results: dict[str, msgspec.Raw] = {}
+    answers: tuple[Addressed, ...] = ()
+    token: str = ""
+    again: bool = False
+    taken_over: int | None = None
+
+    @property
+    def version(self) -> int:
+        return 0 if self.loaded is None else self.loaded.saga.state.version
+
+
+class OnePath:
+    """Takes events through the five lines. Any number of these run at once, here and elsewhere, on the same sagas."""
+
+    def __init__(
+        self,
+        store: SagaStore,
+        sender: Sender,
+        definitions: Definitions,
+        clock: StoreClock,
+        outbox: Outbox,
+        counters: Counters,
+        *,
+        guard_ms: int,
+    ) -> None:
+        self._store = store
+        self._sender = sender
+        self._definitions = definitions
+        self._clock = clock
+        self._outbox = outbox
+        self._counters = counters
+        self._guard_ms = guard_ms
+
+    async def run(self, items: Sequence[Item]) -> list[Item]:
+        """Carries events through, to the point where they may be settled; the items that had to be put aside.
+
+        Returns once everything that the events caused is confirmed by the broker. An event that fails by a fault of
+        ours is put aside alone: the others go on.
+        """
+        aside: list[Item] = []
+        steps = _by_saga(items)
+        for _ in range(COMMIT_ATTEMPTS_MAX):
+            await self._load(steps)
+            aside += self._decide(steps)
+            done, steps = await self._commit(steps)
+            await self._publish(done)
+            await self._settle(done)
+            if not steps:
+                return aside
+        late = [item for step in steps for item in step.items]
+        log.error("commit_conflicts_exhausted", sagas=[step.saga_id for step in steps], attempts=COMMIT_ATTEMPTS_MAX)
+        return aside + late
+
+    # --- load
+
+    async def _load(self, steps: list[Step]) -> None:
+        while True:
+            try:
+                found = await self._store.load([step.saga_id for step in steps])
+                for step, loaded in zip(steps, found, strict=True):
+                    step.loaded = loaded
+                    step.plan = await self._plan_for(step)
+                return
+            except StoreUnavailable as error:
+                await self._wait_for_store(error)
+
+    async def _plan_for(self, step: Step) -> Plan | None:
+        if step.loaded is not None:
+            return await self._definitions.plan(step.loaded.saga.state.definition_hash)
+        start = next((item.start for item in step.items if item.start is not None), None)
+        return None if start is None else await self._definitions.plan_named(start.definition, start.version)
+
+    # --- decide
+
+    def _decide(self, steps: list[Step]) -> list[Item]:
+        aside: list[Item] = []
+        for step in list(steps):
+            try:
+                self._decide_step(step)
+            except CountermandError as error:
+                # A saga that can't be decided is a bug of ours; it must not take the others with it.
+                log.exception("saga_not_decided", saga_id=step.saga_id, code=error.code)
+                self._counters.count("sagas_not_decided")
+                aside += step.items
+                steps.remove(step)
+        return aside
+
+    def _decide_step(self, step: Step) -> None:
+        step.saga = None if step.loaded is None else step.loaded.saga
+        step.records, step.results, step.answers = (), {}, ()
+        step.again = step.again or any(item.again for item in step.items)
+        for item in step.items:
+            event = item.event(self._clock.now_ms())
+            if step.plan is None:
+                step.answers += self._without_plan(step, item)
+                continue
+            decision: Decision = decide(step.plan, step.saga, event)
+            step.saga = decision.saga
+            step.records += decision.records
+            step.results = {**step.results, **decision.results}
+            step.answers += decision.answers
+
+    def _without_plan(self, step: Step, item: Item) -> tuple[Addressed, ...]:
+        if step.loaded is not None:
+            definition = step.loaded.saga.state.definition
+            raise InvariantViolated(f"the definition {definition} of saga {step.saga_id} is not in the store")
+        if item.start is not None:
+            self._counters.count("starts_refused")
+            version = "" if item.start.version is None else f"@{item.start.version}"
+            problem = f"definition: {item.start.definition}{version} is not registered"
+            refusal = Refused(item.start.request_id, "unknown_definition", problem, step.saga_id)
+            return (Addressed(item.start.reply_to, refusal),) if item.start.reply_to else ()
+        self._counters.count("events_for_unknown_sagas")
+        log.info("saga_unknown", saga_id=step.saga_id, cause=item.event_id)
+        return refuse_unknown(item.event(self._clock.now_ms()))
+
+    # --- commit
+
+    async def _commit(self, steps: list[Step]) -> tuple[list[Step], list[Step]]:
+        """Commits what has changed: the steps that stand now, and those that somebody else was faster with."""
+        changed = [step for step in steps if step.records]
+        done = [step for step in steps if not step.records]
+        for step in changed:
+            step.token = new_secret()
+        commits = [self._commit_of(step) for step in changed]
+        answers = await self._commit_surely(changed, commits) if commits else []
+        again: list[Step] = []
+        for step, answer in zip(changed, answers, strict=True):
+            if isinstance(answer, Committed):
+                step.taken_over = answer.taken_over
+                self._counters.count("commits")
+                done.append(step)
+            else:
+                self._counters.count("commit_conflicts")
+                again.append(step)
+        return done, again
+
+    async def _commit_surely(self, steps: list[Step], commits: list[Commit]) -> list[CommitAnswer]:
+        while True:
+            try:
+                return list(await self._store.commit(commits))
+            except StoreUnavailable as error:
+                # Some of it may stand. The token makes asking again safe; and should somebody else meanwhile have moved
+                # a saga on from a commit of ours, what that one left unsent is ours to send.
+                for step in steps:
+                    step.again = True
+                await self._wait_for_store(error)
+
+    def _commit_of(self, step: Step) -> Commit:
+        if step.saga is None:
+            raise InvariantViolated(f"saga {step.saga_id} has records but no state")
+        guarded = all(item.delivery is None for item in step.items)
+        return Commit(
+            expected_version=step.version,
+            token=step.token,
+            saga=step.saga,
+            records=step.records,
+            results=step.results,
+            wake_at_ms=wake_at(step.saga.state),
+            guard_ms=self._guard_ms if guarded else None,
+        )
+
+    # --- publish
+
+    async def _publish(self, steps: list[Step]) -> None:
+        messages: list[Message] = []
+        commands: dict[int, CommandMessage] = {}
+        for step in steps:
+            for command in self._commands_of(step):
+                commands[len(messages)] = command
+                messages.append(self._outbox.command(command))
+            messages += await self._tidings_of(step)
+        nowhere = await self._sender.send(messages)
+        await self._give_back([commands[index] for index in nowhere if index in commands])
+
+    def _commands_of(self, step: Step) -> list[CommandMessage]:
+        if step.saga is None or step.plan is None:
+            return []
+        pending = pending_commands(step.plan, step.saga)
+        if self._sends_everything(step):
+            return pending
+        asked = {
+            (record.entry.step, record.entry.direction, record.entry.attempt)
+            for record in step.records
+            if isinstance(record.entry, StepAsked)
+        }
+        return [each for each in pending if (each.step, each.direction, each.attempt) in asked]
+
+    async def _tidings_of(self, step: Step) -> Iterable[Message]:
+        """Lifecycle events and answers of a step that stands."""
+        if step.saga is None:
+            return [message for each in step.answers if (message := self._outbox.answer(each))]
+        records: Sequence[Record] = step.records
+        answers = step.answers
+        if self._sends_everything(step):
+            since = step.taken_over if step.taken_over is not None else _guard_of(step)
+            history = await self._history(step.saga_id)
+            records = caused_by(history, (item.event_id for item in step.items), since)
+            if step.saga.state.ended:
+                outcome = outcome_of(step.saga)
+                answers += tuple(Addressed(queue, outcome) for queue in step.saga.state.watchers)
+        events = [self._outbox.lifecycle(event) for event in lifecycle_of(step.saga.state, records)]
+        return [*events, *(message for each in answers if (message := self._outbox.answer(each)))]
+
+    def _sends_everything(self, step: Step) -> bool:
+        """Whether something committed earlier may never have been sent, and is this step's to send."""
+        unsettled = not step.records and _guard_of(step) is not None and _is_wake_up(step)
+        return step.again or step.taken_over is not None or unsettled
+
+    async def _history(self, saga_id: str) -> list[Record]:
+        while True:
+            try:
+                return await self._store.history(saga_id, start=-HISTORY_LOOKED_AT, limit=HISTORY_LOOKED_AT)
+            except StoreUnavailable as error:
+                await self._wait_for_store(error)
+
+    async def _give_back(self, commands: list[CommandMessage]) -> None:
+        """Tells sagas that nobody takes their commands: each is an event of its own, on the same path."""
+        if not commands:
+            return
+        for command in commands:
+            self._counters.count("commands_unroutable")
+            log.error(
+                "command_unroutable",
+                saga_id=command.saga_id,
+                step=command.step,
+                participant=command.participant,
+                attempt=command.attempt,
+            )
+        aside = await self.run([_unroutable_item(command) for command in commands])
+        if aside:
+            log.error("unroutable_commands_left_to_their_timeouts", sagas=[item.saga_id for item in aside])
+
+    # --- settle
+
+    async def _settle(self, steps: list[Step]) -> None:
+        """Takes away the guards of what is sent now. Deliveries are acknowledged by whoever brought them."""
+        settlements = [
+            Settlement(step.saga_id, 0 if step.saga is None else step.saga.state.version)
+            for step in steps
+            if _is_wake_up(step)
+        ]
+        while settlements:
+            try:
+                await self._store.settle(settlements)
+                return
+            except StoreUnavailable as error:
+                await self._wait_for_store(error)
+
+    async def _wait_for_store(self, error: StoreUnavailable) -> None:
+        self._counters.count("store_unavailable")
+        log.warning("store_unavailable", error=str(error))
+        await asyncio.sleep(STORE_PAUSE_S)
+
+
+def _by_saga(items: Sequence[Item]) -> list[Step]:
+    steps: dict[str, Step] = {}
+    for item in items:
+        steps.setdefault(item.saga_id, Step(item.saga_id, [])).items.append(item)
+    return list(steps.values())
+
+
+def _is_wake_up(step: Step) -> bool:
+    return all(item.delivery is None for item in step.items)
+
+
+def _guard_of(step: Step) -> int | None:
+    return None if step.loaded is None else step.loaded.guard
+
+
+def _unroutable_item(command: CommandMessage) -> Item:
+    event_id = f"unroutable:{command.step}/{command.direction}/{command.attempt}"
+    return Item(
+        command.saga_id,
+        lambda at_ms: CommandUnroutable(event_id, at_ms, command.step, command.direction, command.attempt),
+        event_id,
+    )

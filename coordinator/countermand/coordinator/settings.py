@@ -1,0 +1,127 @@
+"""The coordinator's configuration: environment variables `COUNTERMAND_…`, validated before anything starts.
+
+Every name is known: an unknown one is refused, because a misspelt limit is a limit that does not hold. A secret can
+come from a file (`COUNTERMAND_AMQP_URL_FILE`), and is never printed.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from msgspec import Meta
+
+from countermand.schemas.errors import SettingsError
+
+PREFIX: Final = "COUNTERMAND_"
+
+Positive = Annotated[int, Meta(ge=1)]
+Milliseconds = Annotated[int, Meta(ge=1, le=366 * 24 * 60 * 60 * 1000)]
+Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_\-]{0,63}$")]
+Risk = Literal["eviction", "persistence", "durability", "version", "cluster"]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set. Names in the environment are upper case, with the prefix."""
+
+    amqp_url: str = "amqp://127.0.0.1/"
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    # Two systems that share servers differ in these: the names on the broker, and the keys in the store.
+    prefix: Slug = "countermand"
+    namespace: Slug = "countermand"
+    # Fixed when a namespace is first used: it decides where a saga is kept.
+    partitions: Annotated[int, Meta(ge=1, le=1024)] = 16
+    durability: Literal["memory", "fsync", "replicated"] = "fsync"
+    replicas: Positive = 1
+    store_timeout_ms: Milliseconds = 5_000
+    # An ended saga is kept for this long: to be read, and to recognise a start that is repeated.
+    retention_ms: Milliseconds = 7 * 24 * 60 * 60 * 1000
+    prefetch: Annotated[int, Meta(ge=1, le=65_535)] = 1_000
+    batch_max: Annotated[int, Meta(ge=1, le=10_000)] = 256
+    lanes: Annotated[int, Meta(ge=1, le=64)] = 2
+    confirm_timeout_ms: Milliseconds = 15_000
+    heartbeat_s: Annotated[int, Meta(ge=5, le=60)] = 8
+    poll_ms: Milliseconds = 200
+    lease_ms: Milliseconds = 30_000
+    guard_ms: Milliseconds = 15_000
+    sweep_ms: Milliseconds = 10_000
+    clock_tolerance_ms: Milliseconds = 5_000
+    clock_hold_ms: Milliseconds = 60_000
+    # Risks of the servers that are taken knowingly.
+    allow_unsafe: tuple[Risk, ...] = ()
+    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings from the environment.
+
+    Raises:
+        SettingsError: an unknown name, or a value that is not allowed; names the variable.
+    """
+    given = _given(os.environ if environment is None else environment)
+    values: dict[str, Any] = {}
+    for name, text in given.items():
+        type_ = _TYPES[name]
+        raw: Any = tuple(part.strip() for part in text.split(",") if part.strip()) if name == "allow_unsafe" else text
+        try:
+            values[name] = msgspec.convert(raw, type_, strict=False)
+        except msgspec.ValidationError as error:
+            shown = "" if name in _SECRETS else f" (is {text!r})"
+            raise SettingsError(f"{PREFIX}{name.upper()}: {error}{shown}") from error
+    settings = Settings(**values)
+    for name, schemes in _SECRETS.items():
+        if urlsplit(getattr(settings, name)).scheme not in schemes:
+            raise SettingsError(
+                f"{PREFIX}{name.upper()}: expected an address that begins with {' or '.join(schemes)}://"
+            )
+    return settings
+
+
+def shown(settings: Settings) -> dict[str, str]:
+    """The settings for people: secrets are left out."""
+    values = {name: str(getattr(settings, name)) for name in settings.__struct_fields__}
+    return {name: redacted(value) if name in _SECRETS else value for name, value in values.items()}
+
+
+def redacted(url: str) -> str:
+    """An address without its password."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    user = parts.netloc.rpartition("@")[0].partition(":")[0]
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, f"{user}:***@{place}", parts.path, re.sub(r"=[^&]*", "=***", parts.query), ""))
+
+
+_TYPES: Final[dict[str, Any]] = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+_SECRETS: Final = {"amqp_url": ("amqp", "amqps"), "redis_url": ("redis", "rediss", "unix")}
+
+
+def _given(environment: Mapping[str, str]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for variable, value in environment.items():
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        from_file = name.removesuffix("_file")
+        if name in _TYPES:
+            given[name] = value
+        elif from_file in _SECRETS and name != from_file:
+            given[from_file] = _read(variable, value)
+        elif not name.startswith("test_"):
+            near = difflib.get_close_matches(name, _TYPES, n=1)
+            hint = f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
+            raise SettingsError(f"{variable}: there is no such setting{hint}")
+    return given
+
+
+def _read(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{variable}: can't be read: {error.strerror}") from error

@@ -1,0 +1,301 @@
+"""Sagas in Redis or Valkey.
+
+One partition's keys share a hash tag; every change of a saga is one script (`scripts/*.lua`), so state, history,
+wake-up and indexes never disagree (invariant I10). A batch is one round trip.
+"""
+
+import heapq
+from collections.abc import Sequence
+from typing import Any, Final, Literal, cast
+
+import msgspec
+
+from countermand.coordinator.core.evolve import wake_at
+from countermand.coordinator.core.journal import Record
+from countermand.coordinator.core.state import Saga, SagaState
+from countermand.coordinator.ports import (
+    Claimed,
+    ClockJumped,
+    Commit,
+    CommitAnswer,
+    Committed,
+    Conflict,
+    DefinitionTaken,
+    Loaded,
+    SagaQuery,
+    SavedDefinition,
+    Settlement,
+)
+from countermand.coordinator.store.connection import Call, connect, run_all, store_errors
+from countermand.coordinator.store.keys import PHASES_IN_MOTION, Keys, index_entries
+from countermand.coordinator.store.scripts import CLAIM_DUE, COMMIT, PUT_DUE, RETIRE, SAVE_DEFINITION, SETTLE
+from countermand.schemas.definition import Definition, canonical, decode_definition, definition_hash
+from countermand.schemas.errors import InvariantViolated, StoreUnavailable
+
+Durability = Literal["memory", "fsync", "replicated"]
+
+RESULT: Final = "r:"
+# How long a write may wait for the disk or for the replicas before it counts as uncertain.
+DURABLE_TIMEOUT_MS: Final = 5_000
+
+_state_encoder = msgspec.msgpack.Encoder()
+_state_decoder = msgspec.msgpack.Decoder(SagaState)
+_record_encoder = msgspec.json.Encoder()
+_record_decoder = msgspec.json.Decoder(Record)
+
+
+class RedisSagaStore:
+    """The saga store on Redis 7 or newer, or Valkey.
+
+    `durability` says what a commit waits for: `memory` for nothing but the server's own settings, `fsync` also for the
+    server's `WAITAOF` where `waitaof` says that it has one (`appendfsync always` does the same without asking),
+    `replicated` for one replica at least.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str,
+        partitions: int,
+        retention_ms: int,
+        timeout_s: float = 5.0,
+        durability: Durability = "memory",
+        waitaof: bool = False,
+        replicas: int = 1,
+    ) -> None:
+        self.keys = Keys(namespace, partitions)
+        self.client = connect(url, timeout_s=timeout_s)
+        self._retention_ms = retention_ms
+        self._durable: list[tuple[str | int, ...]] = []
+        self._durable_copies = 0
+        if durability == "replicated":
+            self._durable, self._durable_copies = [("WAIT", replicas, DURABLE_TIMEOUT_MS)], replicas
+        elif durability == "fsync" and waitaof:
+            self._durable, self._durable_copies = [("WAITAOF", 1, 0, DURABLE_TIMEOUT_MS)], 1
+        self._walk: list[tuple[int, str, int]] = []
+        self._walk_at = 0
+
+    async def close(self) -> None:
+        await self.client.aclose()
+
+    async def now_ms(self) -> int:
+        async with store_errors():
+            seconds, microseconds = await self.client.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    # --- sagas
+
+    async def load(self, saga_ids: Sequence[str]) -> list[Loaded | None]:
+        async with store_errors():
+            pipe = self.client.pipeline(transaction=False)
+            for saga_id in saga_ids:
+                pipe.hgetall(self.keys.saga(saga_id))
+            found: list[dict[bytes, bytes]] = await pipe.execute()
+        return [_loaded(fields) if fields else None for fields in found]
+
+    async def commit(self, commits: Sequence[Commit]) -> list[CommitAnswer]:
+        calls = [self._commit_call(commit) for commit in commits]
+        answers, durable = await run_all(self.client, calls, after=self._durable)
+        for answer in durable:
+            copies = answer[0] if isinstance(answer, list) else answer
+            if copies < self._durable_copies:
+                raise StoreUnavailable(f"a commit reached {copies} of {self._durable_copies} durable copies in time")
+        return [_commit_answer(answer) for answer in answers]
+
+    def _commit_call(self, commit: Commit) -> Call:
+        saga, state = commit.saga, commit.saga.state
+        partition = self.keys.partition(state.saga_id)
+        fields: list[str | bytes] = []
+        if commit.expected_version == 0:
+            fields += ["i", bytes(saga.input)]
+        if state.ended and saga.outcome is not None:
+            fields += ["o", bytes(saga.outcome)]
+        for step, result in commit.results.items():
+            fields += [RESULT + step, bytes(result)]
+        just_ended = state.ended and state.ended_ms == state.updated_ms
+        return Call(
+            COMMIT,
+            (
+                self.keys.saga(state.saga_id),
+                self.keys.history(state.saga_id),
+                self.keys.due(partition),
+                self.keys.retire(partition),
+            ),
+            (
+                state.saga_id,
+                str(commit.expected_version),
+                str(state.version),
+                commit.token,
+                _state_encoder.encode(state),
+                "" if commit.wake_at_ms is None else str(commit.wake_at_ms),
+                "" if commit.guard_ms is None else str(commit.guard_ms),
+                msgspec.json.encode(index_entries(state)),
+                self.keys.index_prefix(partition),
+                str(self._retention_ms) if just_ended else "",
+                str(len(fields)),
+                *fields,
+                *(_record_encoder.encode(record) for record in commit.records),
+            ),
+        )
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        calls = [
+            Call(
+                SETTLE,
+                (self.keys.saga(each.saga_id), self.keys.due(self.keys.partition(each.saga_id))),
+                (each.saga_id, str(each.version)),
+            )
+            for each in settlements
+        ]
+        await run_all(self.client, calls)
+
+    async def claim_due(
+        self, *, limit: int, lease_ms: int, expected_ms: int | None, tolerance_ms: int
+    ) -> Claimed | ClockJumped:
+        share = max(1, limit // self.keys.partitions)
+        expected = "" if expected_ms is None else str(expected_ms)
+        calls = [
+            Call(CLAIM_DUE, (self.keys.due(partition),), (share, lease_ms, expected, tolerance_ms))
+            for partition in range(self.keys.partitions)
+        ]
+        answers, _ = await run_all(self.client, calls)
+        now_ms = max(int(answer[0]) for answer in answers)
+        ids = [item.decode() for answer in answers if answer[1] == b"claimed" for item in answer[2:]]
+        if expected_ms is not None and any(answer[1] == b"jumped" for answer in answers):
+            return ClockJumped(now_ms, expected_ms)
+        return Claimed(now_ms, tuple(ids))
+
+    async def history(self, saga_id: str, *, start: int = 0, limit: int = 1_000) -> list[Record]:
+        async with store_errors():
+            stop = start + limit - 1
+            entries = await self.client.lrange(self.keys.history(saga_id), start, -1 if start < 0 <= stop else stop)
+        return [_record_decoder.decode(entry) for entry in entries]
+
+    async def sagas(self, query: SagaQuery) -> list[Saga]:
+        names = [f"phase:{query.phase}"] if query.phase else []
+        names += [f"definition:{query.definition}"] if query.definition else []
+        names += [f"tag:{query.tag}"] if query.tag else []
+        names += [f"stuck:{query.stuck}"] if query.stuck else []
+        ids = await self._newest(names, query)
+        return [loaded.saga for loaded in await self.load(ids) if loaded is not None]
+
+    async def _newest(self, names: list[str], query: SagaQuery) -> list[str]:
+        phases = ("running", "compensating", "completed", "compensated", "compensated_with_exceptions", "abandoned")
+        every = [names] if names else [[f"phase:{phase}"] for phase in phases]
+        below = "+inf" if query.before_ms is None else f"({query.before_ms}"
+        async with store_errors():
+            pipe = self.client.pipeline(transaction=False)
+            for partition in range(self.keys.partitions):
+                for index in every:
+                    keys = [self.keys.index(partition, name) for name in index]
+                    if len(keys) == 1:
+                        pipe.zrange(
+                            keys[0], below, "-inf", byscore=True, desc=True, offset=0, num=query.limit, withscores=True
+                        )
+                    else:
+                        pipe.zinter(keys, aggregate="MAX", withscores=True)
+            parts: list[list[Any]] = await pipe.execute()
+        before = query.before_ms
+        found = (
+            (int(score), member.decode())
+            for part in parts
+            for member, score in part
+            if before is None or score < before
+        )
+        return [saga_id for _, saga_id in heapq.nlargest(query.limit, found)]
+
+    # --- definitions
+
+    async def save_definition(self, definition: Definition) -> SavedDefinition | DefinitionTaken:
+        identity = definition_hash(definition)
+        keys = tuple(self.keys.definitions(part) for part in ("documents", "names", "newest"))
+        call = Call(SAVE_DEFINITION, keys, (identity, canonical(definition), definition.name, str(definition.version)))
+        ((answer,), _) = await run_all(self.client, [call], after=self._durable)
+        return SavedDefinition(identity) if answer[0] == b"saved" else DefinitionTaken(answer[1].decode())
+
+    async def definition(self, definition_hash: str) -> Definition | None:
+        async with store_errors():
+            document = await self.client.hget(self.keys.definitions("documents"), definition_hash)
+        return None if document is None else decode_definition(cast("bytes", document))
+
+    async def definition_hash(self, name: str, version: int | None) -> str | None:
+        async with store_errors():
+            if version is None:
+                newest = await self.client.hget(self.keys.definitions("newest"), name)
+                if newest is None:
+                    return None
+                version = int(cast("bytes", newest))
+            label = f"{name}@{version}"
+            identity = await self.client.hget(self.keys.definitions("names"), label)
+        return None if identity is None else cast("bytes", identity).decode()
+
+    async def definitions(self) -> list[Definition]:
+        async with store_errors():
+            documents = await self.client.hvals(self.keys.definitions("documents"))
+        return sorted(
+            (decode_definition(cast("bytes", each)) for each in documents), key=lambda each: (each.name, each.version)
+        )
+
+    # --- housekeeping
+
+    async def sleepers(self, *, limit: int) -> list[str]:
+        if self._walk_at >= len(self._walk):
+            self._walk = [
+                (partition, phase, 0) for partition in range(self.keys.partitions) for phase in PHASES_IN_MOTION
+            ]
+            self._walk_at = 0
+        partition, phase, offset = self._walk[self._walk_at]
+        async with store_errors():
+            key = self.keys.index(partition, f"phase:{phase}")
+            found = cast("list[bytes]", await self.client.zrange(key, offset, offset + limit - 1))
+            members = [each.decode() for each in found]
+            scores = await self.client.zmscore(self.keys.due(partition), members) if members else []
+        if len(members) < limit:
+            self._walk_at += 1
+        else:
+            self._walk[self._walk_at] = (partition, phase, offset + limit)
+        asleep = [saga_id for saga_id, score in zip(members, scores, strict=True) if score is None]
+        return [
+            each.saga.state.saga_id
+            for each in (await self.load(asleep) if asleep else [])
+            if each is not None and wake_at(each.saga.state) is not None
+        ]
+
+    async def put_due(self, saga_id: str, version: int, at_ms: int) -> bool:
+        keys = (self.keys.saga(saga_id), self.keys.due(self.keys.partition(saga_id)))
+        ((answer,), _) = await run_all(self.client, [Call(PUT_DUE, keys, (saga_id, str(version), str(at_ms)))])
+        return bool(answer)
+
+    async def retire(self, *, limit: int) -> int:
+        calls = [
+            Call(RETIRE, (self.keys.retire(partition), self.keys.due(partition)), (limit, self.keys.prefix(partition)))
+            for partition in range(self.keys.partitions)
+        ]
+        answers, _ = await run_all(self.client, calls)
+        return sum(answers)
+
+
+def _loaded(fields: dict[bytes, bytes]) -> Loaded:
+    state = _state_decoder.decode(fields[b"s"])
+    results = {
+        name[len(RESULT) :].decode(): msgspec.Raw(value)
+        for name, value in fields.items()
+        if name.startswith(RESULT.encode())
+    }
+    outcome = fields.get(b"o")
+    guard = fields.get(b"g")
+    saga = Saga(state, msgspec.Raw(fields[b"i"]), results, None if outcome is None else msgspec.Raw(outcome))
+    return Loaded(saga, None if guard is None else int(guard))
+
+
+def _commit_answer(answer: list[bytes]) -> CommitAnswer:
+    match answer[0]:
+        case b"committed":
+            return Committed(int(answer[1]) if answer[1] else None)
+        case b"mine":
+            return Committed()
+        case b"conflict":
+            return Conflict(int(answer[1]))
+        case other:
+            raise InvariantViolated(f"the commit script answered {other!r}")

@@ -1,0 +1,74 @@
+#!lua
+-- commit_v1: one saga's step forward, as a whole or not at all.
+--
+-- KEYS  1 saga (hash)   2 history (list)   3 due (sorted set)   4 retire (sorted set)
+-- ARGV  1 saga id
+--       2 expected version ("0": the saga must not exist)
+--       3 new version
+--       4 token of this commit
+--       5 state (msgpack)
+--       6 real wake-up in Unix milliseconds, or ""
+--       7 guard in milliseconds from now, or ""
+--       8 index entries: JSON [[name, score], …]
+--       9 prefix of the index keys (they have the hash tag of KEYS; which of them change is known only here)
+--      10 milliseconds from now until the saga is retired, or ""
+--      11 number of field names and values that follow
+--      12… field, value, …, then the journal records
+-- Answer {"committed", version of the guard taken over or ""} | {"mine"} | {"conflict", stored version or "0"}
+--
+-- Everything is checked before the first write, because nothing is rolled back. The shebang line makes a server that
+-- is out of memory refuse the script as a whole.
+local fields = tonumber(ARGV[11])
+if not (tonumber(ARGV[2]) and tonumber(ARGV[3]) and fields and fields % 2 == 0 and #ARGV >= 11 + fields) then
+  return redis.error_reply("ERR commit_v1: malformed arguments")
+end
+local index = cjson.decode(ARGV[8])
+local stored = redis.call("HMGET", KEYS[1], "v", "t", "x", "g")
+local version = stored[1] or "0"
+if version ~= ARGV[2] then
+  if stored[2] == ARGV[4] then
+    return {"mine"}
+  end
+  return {"conflict", version}
+end
+local time = redis.call("TIME")
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+-- From here on, writes only.
+redis.call("HSET", KEYS[1], "v", ARGV[3], "t", ARGV[4], "s", ARGV[5], "w", ARGV[6], "x", ARGV[8])
+for first = 12, 11 + fields, 2 do
+  redis.call("HSET", KEYS[1], ARGV[first], ARGV[first + 1])
+end
+for record = 12 + fields, #ARGV do
+  redis.call("RPUSH", KEYS[2], ARGV[record])
+end
+local due = ARGV[6]
+if ARGV[7] ~= "" then
+  due = string.format("%d", now + tonumber(ARGV[7]))
+  redis.call("HSET", KEYS[1], "g", ARGV[3])
+elseif stored[4] then
+  redis.call("HDEL", KEYS[1], "g")
+end
+if due == "" then
+  redis.call("ZREM", KEYS[3], ARGV[1])
+else
+  redis.call("ZADD", KEYS[3], due, ARGV[1])
+end
+if stored[3] ~= ARGV[8] then
+  local kept = {}
+  for _, entry in ipairs(index) do
+    kept[entry[1]] = true
+    redis.call("ZADD", ARGV[9] .. entry[1], string.format("%d", entry[2]), ARGV[1])
+  end
+  if stored[3] then
+    for _, entry in ipairs(cjson.decode(stored[3])) do
+      if not kept[entry[1]] then
+        redis.call("ZREM", ARGV[9] .. entry[1], ARGV[1])
+      end
+    end
+  end
+end
+if ARGV[10] ~= "" then
+  redis.call("ZADD", KEYS[4], string.format("%d", now + tonumber(ARGV[10])), ARGV[1])
+end
+return {"committed", stored[4] or ""}
