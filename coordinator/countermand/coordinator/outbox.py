@@ -33,8 +33,8 @@ class Outbox:
         return _message(self.topology.commands_exchange, command.participant, write_command(command))
 
     def answer(self, addressed: Addressed) -> Message | None:
-        """An answer, to the client's own queue; none if the queue that was named is not a client's."""
-        if not addressed.queue.startswith(self.topology.client_queue_prefix):
+        """An answer, to the client's own queue; none if nobody waits, or the queue that was named is not a client's."""
+        if addressed.queue is None or not addressed.queue.startswith(self.topology.client_queue_prefix):
             return None
         return _message("", addressed.queue, write_answer(addressed.answer))
 

@@ -127,7 +127,7 @@ class OnePath:
         aside: list[Item] = []
         for step in list(steps):
             try:
-                self._decide_step(step)
+                aside += self._decide_step(step)
             except CountermandError as error:
                 # A saga that can't be decided is a bug of ours; it must not take the others with it.
                 log.exception("saga_not_decided", saga_id=step.saga_id, code=error.code)
@@ -136,31 +136,47 @@ class OnePath:
                 steps.remove(step)
         return aside
 
-    def _decide_step(self, step: Step) -> None:
+    def _decide_step(self, step: Step) -> list[Item]:
+        """Decides all events of one saga; those that were refused while nobody waits for the answer."""
+        unheard: list[Item] = []
         step.saga = None if step.loaded is None else step.loaded.saga
         step.records, step.results, step.answers = (), {}, ()
         step.again = step.again or any(item.again for item in step.items)
         for item in step.items:
             event = item.event(self._clock.now_ms())
             if step.plan is None:
-                step.answers += self._without_plan(step, item)
-                continue
-            decision: Decision = decide(step.plan, step.saga, event)
-            step.saga = decision.saga
-            step.records += decision.records
-            step.results = {**step.results, **decision.results}
-            step.answers += decision.answers
+                answers = self._without_plan(step, item)
+            else:
+                decision: Decision = decide(step.plan, step.saga, event)
+                answers = decision.answers
+                step.saga = decision.saga
+                step.records += decision.records
+                step.results = {**step.results, **decision.results}
+            step.answers += answers
+            unheard += [item for each in answers if self._refused_unheard(step, each)]
+        return unheard
+
+    def _refused_unheard(self, step: Step, addressed: Addressed) -> bool:
+        if not isinstance(addressed.answer, Refused):
+            return False
+        self._counters.count("requests_refused")
+        if addressed.queue is not None:
+            return False
+        # Nobody is there to be told: the request goes to the dead-letter queue, where it can be found and mended.
+        log.warning(
+            "request_refused", saga_id=step.saga_id, code=addressed.answer.code, problem=addressed.answer.problem
+        )
+        return True
 
     def _without_plan(self, step: Step, item: Item) -> tuple[Addressed, ...]:
         if step.loaded is not None:
             definition = step.loaded.saga.state.definition
             raise InvariantViolated(f"the definition {definition} of saga {step.saga_id} is not in the store")
         if item.start is not None:
-            self._counters.count("starts_refused")
             version = "" if item.start.version is None else f"@{item.start.version}"
             problem = f"definition: {item.start.definition}{version} is not registered"
             refusal = Refused(item.start.request_id, "unknown_definition", problem, step.saga_id)
-            return (Addressed(item.start.reply_to, refusal),) if item.start.reply_to else ()
+            return (Addressed(item.start.reply_to, refusal),)
         self._counters.count("events_for_unknown_sagas")
         log.info("saga_unknown", saga_id=step.saga_id, cause=item.event_id)
         return refuse_unknown(item.event(self._clock.now_ms()))

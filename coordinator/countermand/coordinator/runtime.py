@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -32,10 +32,14 @@ DRAIN_S: Final = 10.0  # A batch takes well under a second; what has not ended b
 
 
 class Coordinator:
-    """One coordinator. `start` it, let it run, `stop` it; ending it in any other way is just as safe."""
+    """One coordinator. `start` it, let it run, `stop` it; ending it in any other way is just as safe.
 
-    def __init__(self, settings: Settings) -> None:
+    `opener` opens the store that the settings name; `publisher` and `consumer` are its connections to the broker.
+    """
+
+    def __init__(self, settings: Settings, *, opener: "StoreOpener | None" = None) -> None:
         self.settings = settings
+        self._opener = opener or open_store
         self.counters = Counters()
         self.topology = Topology(settings.prefix)
         self.clock = StoreClock(self.counters, tolerance_ms=settings.clock_tolerance_ms, hold_ms=settings.clock_hold_ms)
@@ -130,16 +134,25 @@ class Coordinator:
             await asyncio.wait(self._lanes, timeout=DRAIN_S, return_when=asyncio.ALL_COMPLETED)
         for task in self._lanes:
             task.cancel()
+        await self._let_go()
+        log.info("coordinator_stopped", **self.counters.snapshot())
+
+    async def abandon(self) -> None:
+        """Drops everything where it is, without settling anything: what a crash does to the servers."""
+        for task in (*self._loops, *self._lanes):
+            task.cancel()
+        await self._let_go()
+
+    async def _let_go(self) -> None:
         await asyncio.gather(*self._loops, *self._lanes, return_exceptions=True)
         await self.consumer.close()
         await self.publisher.close()
         await self.store.close()
-        log.info("coordinator_stopped", **self.counters.snapshot())
 
     async def _open_store(self) -> RedisSagaStore:
         settings = self.settings
         while True:
-            store = open_store(settings)
+            store = self._opener(settings, waitaof=False)
             try:
                 facts = await server_facts(store.client)
                 for danger in require_safe(facts, durability=settings.durability, allowed=settings.allow_unsafe):
@@ -157,7 +170,7 @@ class Coordinator:
             if settings.durability != "fsync" or not facts.waitaof:
                 return store
             await store.close()
-            return open_store(settings, waitaof=True)
+            return self._opener(settings, waitaof=True)
 
     async def _declare_known_participants(self) -> None:
         for definition in await self.store.definitions():
@@ -169,6 +182,12 @@ class Coordinator:
 
     def _spawn(self, name: str, loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         return asyncio.create_task(supervise(name, loop, self.counters), name=name)
+
+
+class StoreOpener(Protocol):
+    """Opens the store that the settings name."""
+
+    def __call__(self, settings: Settings, *, waitaof: bool) -> RedisSagaStore: ...
 
 
 def open_store(settings: Settings, *, waitaof: bool = False) -> RedisSagaStore:

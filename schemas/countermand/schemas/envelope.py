@@ -13,7 +13,7 @@ import msgspec
 
 from countermand.schemas.codec import check_body, check_headers, decode_body, encode
 from countermand.schemas.errors import InvalidIdentifier, MalformedMessage
-from countermand.schemas.identifiers import Direction, checked_name, checked_saga_id, checked_slug
+from countermand.schemas.identifiers import Direction, checked_name, checked_saga_id, checked_slug, checked_tags
 from countermand.schemas.messages import (
     PROTOCOL,
     Answer,
@@ -294,7 +294,7 @@ def read_request(incoming: Incoming) -> RequestMessage:
                     definition=checked_slug("ce-sagadef", _text(incoming, "ce-sagadef")),
                     input=msgspec.Raw(incoming.body),
                     version=None if version is None else _integer(incoming, "ce-sagadefversion", minimum=1),
-                    tags=tuple(tags.split(",")) if tags else (),
+                    tags=checked_tags(tuple(tags.split(","))) if tags else (),
                     reply_to=incoming.reply_to,
                     traceparent=_optional(incoming, "traceparent"),
                 )

@@ -21,8 +21,10 @@ INBOX_SHARDS: Final = 4
 
 SAGA_ID_MAX: Final = 128
 NAME_MAX: Final = 64
+TAGS_MAX: Final = 16
 
 _SAGA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}\Z")
+_TAG = re.compile(r"[A-Za-z0-9._:=@/\-]{1,64}\Z")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _SLUG = re.compile(r"[a-z][a-z0-9_\-]{0,63}\Z")
 
@@ -50,6 +52,16 @@ def checked_slug(field: str, value: str) -> str:
     if not _SLUG.match(value):
         raise InvalidIdentifier(field, value, "1 to 64 lower-case letters, digits, '_' or '-', starting with a letter")
     return value
+
+
+def checked_tags(values: tuple[str, ...]) -> tuple[str, ...]:
+    """A saga's tags, if they are such: at most 16, each 1 to 64 of `A-Z a-z 0-9 . _ : = @ / -`."""
+    if len(values) > TAGS_MAX:
+        raise InvalidIdentifier("tags", f"{len(values)} tags", f"at most {TAGS_MAX}")
+    for value in values:
+        if not _TAG.match(value):
+            raise InvalidIdentifier("tags", value, "1 to 64 letters, digits, '.', '_', ':', '=', '@', '/' or '-'")
+    return values
 
 
 def new_saga_id() -> str:

@@ -121,8 +121,8 @@ def _begin(draft: Draft, event: StartRequested) -> None:
     try:
         draft.plan.check_input(event.saga_id, event.input)
     except UnresolvedPath as error:
-        refusal = Refused(event.request_id, "invalid_input", str(error), event.saga_id)
-        draft.answer(event.reply_to, refusal)
+        problem = f"{error.expression}: {error.problem}"
+        draft.answer(event.reply_to, Refused(event.request_id, "invalid_input", problem, event.saga_id))
         return
     deadline = draft.plan.definition.deadline_ms
     draft.take_input(event.input)
@@ -345,6 +345,6 @@ def _still_stuck(state: SagaState, name: str) -> bool:
 
 def refuse_unknown(event: SagaEvent) -> tuple[Addressed, ...]:
     """The answers to an event for an id that stands for no saga."""
-    if not isinstance(event, SignalReceived | CancelRequested | WatchRequested) or event.reply_to is None:
+    if not isinstance(event, SignalReceived | CancelRequested | WatchRequested):
         return ()
     return (Addressed(event.reply_to, _refusal(None, event)),)

@@ -16,9 +16,9 @@ IGNORED_REPLIES_MAX = 100
 
 
 class Addressed(msgspec.Struct, frozen=True):
-    """An answer and the client's queue that it goes to."""
+    """An answer and the client's queue that it goes to; null where nobody waits for it."""
 
-    queue: str
+    queue: str | None
     answer: Answer
 
 
@@ -70,8 +70,7 @@ class Draft:
         self._outcome = value
 
     def answer(self, queue: str | None, answer: Answer) -> None:
-        if queue is not None:
-            self.answers.append(Addressed(queue, answer))
+        self.answers.append(Addressed(queue, answer))
 
     def ignore(self, reply: ReplyMessage, why: IgnoredBecause) -> None:
         """Keeps a reply that changes nothing as a fact, as long as there are few of them."""

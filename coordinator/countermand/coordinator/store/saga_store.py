@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, cast
 import msgspec
 
 from countermand.coordinator.core.evolve import wake_at
-from countermand.coordinator.core.journal import Record
+from countermand.coordinator.core.journal import Record, SagaEnded
 from countermand.coordinator.core.state import Saga, SagaState
 from countermand.coordinator.ports import (
     Claimed,
@@ -113,7 +113,8 @@ class RedisSagaStore:
             fields += ["o", bytes(saga.outcome)]
         for step, result in commit.results.items():
             fields += [RESULT + step, bytes(result)]
-        just_ended = state.ended and state.ended_ms == state.updated_ms
+        # Asked of the records: facts that come after the end, in the same commit, move the saga's last change on.
+        ends = any(isinstance(record.entry, SagaEnded) for record in commit.records)
         return Call(
             COMMIT,
             (
@@ -132,7 +133,7 @@ class RedisSagaStore:
                 "" if commit.guard_ms is None else str(commit.guard_ms),
                 msgspec.json.encode(index_entries(state)),
                 self.keys.index_prefix(partition),
-                str(self._retention_ms) if just_ended else "",
+                str(self._retention_ms) if ends else "",
                 str(len(fields)),
                 *fields,
                 *(_record_encoder.encode(record) for record in commit.records),
@@ -167,6 +168,8 @@ class RedisSagaStore:
         return Claimed(now_ms, tuple(ids))
 
     async def history(self, saga_id: str, *, start: int = 0, limit: int = 1_000) -> list[Record]:
+        if limit < 1:
+            return []  # Redis would take the last entry before the first one for the last one of all.
         async with store_errors():
             stop = start + limit - 1
             entries = await self.client.lrange(self.keys.history(saga_id), start, -1 if start < 0 <= stop else stop)

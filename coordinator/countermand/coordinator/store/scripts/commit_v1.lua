@@ -27,6 +27,8 @@ local stored = redis.call("HMGET", KEYS[1], "v", "t", "x", "g")
 local version = stored[1] or "0"
 if version ~= ARGV[2] then
   if stored[2] == ARGV[4] then
+    -- Written again, unchanged, so that a WAIT or WAITAOF that follows on this connection has something to wait for.
+    redis.call("HSET", KEYS[1], "t", ARGV[4])
     return {"mine"}
   end
   return {"conflict", version}

@@ -1,0 +1,54 @@
+# Every developer command, and what CI runs. `make` alone lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SOURCES := coordinator participants schemas wire tests
+# Folders that exist from a certain day on; a tool must not fail on the days before.
+OPTIONAL_SOURCES := $(wildcard benchmarks) $(wildcard examples)
+REQUIREMENTS := requirements/participant.txt requirements/coordinator.txt requirements/test.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install servers test check format demo bench requirements clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Create .venv with everything that development needs
+
+$(INSTALLED): pyproject.toml tools/create-venv
+	@tools/create-venv "$(PYTHON)" "$(VENV)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --group test
+	@touch $(INSTALLED)
+
+servers: ## Make sure that the tests can start RabbitMQ, Redis and PostgreSQL
+	@tools/install-servers
+
+test: install servers ## Run all tests, on real servers
+	$(BIN)/python -m pytest
+
+check: install ## Format, lint, types, import directions, the wheel, documents
+	$(BIN)/ruff format --check $(SOURCES) $(OPTIONAL_SOURCES)
+	$(BIN)/ruff check $(SOURCES) $(OPTIONAL_SOURCES)
+	$(BIN)/mypy $(SOURCES) $(OPTIONAL_SOURCES)
+	$(BIN)/lint-imports --config .importlinter --no-cache
+	$(BIN)/python -m pytest tests/tidy
+
+format: install ## Format and mend what the linter can mend
+	$(BIN)/ruff check --fix $(SOURCES) $(OPTIONAL_SOURCES)
+	$(BIN)/ruff format $(SOURCES) $(OPTIONAL_SOURCES)
+
+demo: install servers ## Run 200 orders through crashes and balance the ledgers
+	$(BIN)/python examples/order-fulfilment/run.py
+
+bench: install servers ## Measure sagas per second beside a bare loop
+	$(BIN)/python -m benchmarks.throughput
+
+requirements: install ## Pin every dependency by hash, without naming a registry
+	@tools/pin-requirements "$(BIN)/python" $(REQUIREMENTS)
+
+clean: ## Remove what the commands above created
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find $(SOURCES) $(OPTIONAL_SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

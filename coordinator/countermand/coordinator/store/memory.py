@@ -1,0 +1,219 @@
+"""Sagas in the memory of this process, for tests: everything that the port promises but durability.
+
+A saga is kept as bytes, as the real store keeps it, so that nobody can share a state with the store by mistake. Nothing
+here awaits: a method runs to its end before another begins, which makes each one the atomic step that a script is.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from countermand.coordinator.core.evolve import wake_at
+from countermand.coordinator.core.journal import Record, SagaEnded
+from countermand.coordinator.core.state import Saga, SagaState
+from countermand.coordinator.ports import (
+    Claimed,
+    ClockJumped,
+    Commit,
+    CommitAnswer,
+    Committed,
+    Conflict,
+    DefinitionTaken,
+    Loaded,
+    SagaQuery,
+    SavedDefinition,
+    Settlement,
+)
+from countermand.coordinator.store.keys import PHASES_IN_MOTION, index_entries
+from countermand.schemas.definition import Definition, canonical, decode_definition, definition_hash
+
+_state_encoder = msgspec.msgpack.Encoder()
+_state_decoder = msgspec.msgpack.Decoder(SagaState)
+_record_encoder = msgspec.json.Encoder()
+_record_decoder = msgspec.json.Decoder(Record)
+
+
+class _Row(msgspec.Struct):
+    """What the real store's hash holds of one saga."""
+
+    input: bytes
+    version: int = 0
+    token: str = ""
+    state: bytes = b""
+    wake_at_ms: int | None = None
+    guard: int | None = None
+    index: list[tuple[str, int]] = []
+    results: dict[str, bytes] = {}
+    outcome: bytes | None = None
+
+
+class MemorySagaStore:
+    """The saga store without a server. `now_ms` is its clock; it can be moved at will."""
+
+    def __init__(self, *, retention_ms: int, now_ms: Callable[[], int]) -> None:
+        self._retention_ms = retention_ms
+        self._now_ms = now_ms
+        self._rows: dict[str, _Row] = {}
+        self._histories: dict[str, list[bytes]] = {}
+        self._due: dict[str, int] = {}
+        self._retire: dict[str, int] = {}
+        self._indexes: dict[str, dict[str, int]] = {}
+        self._documents: dict[str, bytes] = {}
+        self._names: dict[tuple[str, int], str] = {}
+        self._walk: list[str] = []
+
+    async def close(self) -> None:
+        """There is nothing to give up."""
+
+    async def now_ms(self) -> int:
+        return self._now_ms()
+
+    # --- sagas
+
+    async def load(self, saga_ids: Sequence[str]) -> list[Loaded | None]:
+        rows = [self._rows.get(saga_id) for saga_id in saga_ids]
+        return [None if row is None else _loaded(row) for row in rows]
+
+    async def commit(self, commits: Sequence[Commit]) -> list[CommitAnswer]:
+        return [self._commit(commit) for commit in commits]
+
+    def _commit(self, commit: Commit) -> CommitAnswer:
+        saga, state = commit.saga, commit.saga.state
+        row = self._rows.get(state.saga_id) or _Row(bytes(saga.input))
+        if row.version != commit.expected_version:
+            return Committed() if row.token == commit.token else Conflict(row.version)
+        encoded = _state_encoder.encode(state)
+        records = [_record_encoder.encode(record) for record in commit.records]
+
+        # From here on, writes only.
+        taken_over = row.guard
+        row.version, row.token, row.state, row.wake_at_ms = state.version, commit.token, encoded, commit.wake_at_ms
+        row.guard = None if commit.guard_ms is None else state.version
+        row.results = {**row.results, **{step: bytes(result) for step, result in commit.results.items()}}
+        if state.ended and saga.outcome is not None:
+            row.outcome = bytes(saga.outcome)
+        self._rows[state.saga_id] = row
+        self._histories.setdefault(state.saga_id, []).extend(records)
+        guarded_until = None if commit.guard_ms is None else self._now_ms() + commit.guard_ms
+        self._put_due(state.saga_id, commit.wake_at_ms if guarded_until is None else guarded_until)
+        self._put_index(state.saga_id, row, index_entries(state))
+        if any(isinstance(record.entry, SagaEnded) for record in commit.records):
+            self._retire[state.saga_id] = self._now_ms() + self._retention_ms
+        return Committed(taken_over)
+
+    def _put_due(self, saga_id: str, at_ms: int | None) -> None:
+        if at_ms is None:
+            self._due.pop(saga_id, None)
+        else:
+            self._due[saga_id] = at_ms
+
+    def _put_index(self, saga_id: str, row: _Row, entries: list[tuple[str, int]]) -> None:
+        for name, _ in row.index:
+            del self._indexes[name][saga_id]
+        for name, score in entries:
+            self._indexes.setdefault(name, {})[saga_id] = score
+        row.index = entries
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        for each in settlements:
+            row = self._rows.get(each.saga_id)
+            if (0 if row is None else row.version) != each.version:
+                continue
+            if row is not None:
+                row.guard = None
+            self._put_due(each.saga_id, None if row is None else row.wake_at_ms)
+
+    async def claim_due(
+        self, *, limit: int, lease_ms: int, expected_ms: int | None, tolerance_ms: int
+    ) -> Claimed | ClockJumped:
+        now_ms = self._now_ms()
+        if expected_ms is not None and abs(now_ms - expected_ms) > tolerance_ms:
+            return ClockJumped(now_ms, expected_ms)
+        due = sorted((at_ms, saga_id) for saga_id, at_ms in self._due.items() if at_ms <= now_ms)
+        claimed = tuple(saga_id for _, saga_id in due[:limit])
+        for saga_id in claimed:
+            self._due[saga_id] = now_ms + lease_ms
+        return Claimed(now_ms, claimed)
+
+    async def history(self, saga_id: str, *, start: int = 0, limit: int = 1_000) -> list[Record]:
+        entries = self._histories.get(saga_id, [])
+        first = start if start >= 0 else len(entries) + start
+        return [_record_decoder.decode(entry) for entry in entries[max(0, first) : max(0, first + limit)]]
+
+    async def sagas(self, query: SagaQuery) -> list[Saga]:
+        names = [f"phase:{query.phase}"] if query.phase else []
+        names += [f"definition:{query.definition}"] if query.definition else []
+        names += [f"tag:{query.tag}"] if query.tag else []
+        names += [f"stuck:{query.stuck}"] if query.stuck else []
+        indexes = [self._indexes.get(name, {}) for name in names] or [self._every_phase()]
+        scores = {
+            saga_id: max(index[saga_id] for index in indexes)
+            for saga_id in indexes[0]
+            if all(saga_id in index for index in indexes)
+        }
+        before = query.before_ms
+        newest = sorted(
+            ((score, saga_id) for saga_id, score in scores.items() if before is None or score < before), reverse=True
+        )
+        return [_loaded(self._rows[saga_id]).saga for _, saga_id in newest[: query.limit]]
+
+    def _every_phase(self) -> dict[str, int]:
+        return {
+            saga_id: score
+            for name, index in self._indexes.items()
+            if name.startswith("phase:")
+            for saga_id, score in index.items()
+        }
+
+    # --- definitions
+
+    async def save_definition(self, definition: Definition) -> SavedDefinition | DefinitionTaken:
+        identity = definition_hash(definition)
+        taken = self._names.setdefault((definition.name, definition.version), identity)
+        if taken != identity:
+            return DefinitionTaken(taken)
+        self._documents[identity] = canonical(definition)
+        return SavedDefinition(identity)
+
+    async def definition(self, definition_hash: str) -> Definition | None:
+        document = self._documents.get(definition_hash)
+        return None if document is None else decode_definition(document)
+
+    async def definition_hash(self, name: str, version: int | None) -> str | None:
+        newest = max((known for label, known in self._names if label == name), default=0)
+        return self._names.get((name, newest if version is None else version))
+
+    async def definitions(self) -> list[Definition]:
+        return sorted(map(decode_definition, self._documents.values()), key=lambda each: (each.name, each.version))
+
+    # --- housekeeping
+
+    async def sleepers(self, *, limit: int) -> list[str]:
+        if not self._walk:
+            self._walk = [saga_id for phase in PHASES_IN_MOTION for saga_id in self._indexes.get(f"phase:{phase}", {})]
+        part, self._walk = self._walk[:limit], self._walk[limit:]
+        rows = {saga_id: row for saga_id in part if (row := self._rows.get(saga_id)) and saga_id not in self._due}
+        return [saga_id for saga_id, row in rows.items() if wake_at(_state_decoder.decode(row.state)) is not None]
+
+    async def put_due(self, saga_id: str, version: int, at_ms: int) -> bool:
+        row = self._rows.get(saga_id)
+        if row is None or row.version != version or saga_id in self._due:
+            return False
+        self._due[saga_id] = at_ms
+        return True
+
+    async def retire(self, *, limit: int) -> int:
+        now_ms = self._now_ms()
+        past = [saga_id for saga_id, at_ms in self._retire.items() if at_ms <= now_ms][:limit]
+        for saga_id in past:
+            self._put_index(saga_id, self._rows.pop(saga_id), [])
+            del self._histories[saga_id], self._retire[saga_id]
+            self._due.pop(saga_id, None)
+        return len(past)
+
+
+def _loaded(row: _Row) -> Loaded:
+    results = {step: msgspec.Raw(result) for step, result in row.results.items()}
+    outcome = None if row.outcome is None else msgspec.Raw(row.outcome)
+    saga = Saga(_state_decoder.decode(row.state), msgspec.Raw(row.input), results, outcome)
+    return Loaded(saga, row.guard)

@@ -1,0 +1,233 @@
+"""One command while it is run: what its handler sees of it, and how its outcome becomes an answer.
+
+The rules:
+- The inbox is entered first, whatever is wrong with the command: an answer on record is given again, and a refusal
+  is kept, so that a message that comes again after the next release isn't suddenly executed.
+- An action that can't be understood is rejected, because nothing was done. A compensation never is: something may
+  have to be undone, so it fails visibly until somebody makes it possible.
+- What a handler raises is told to nobody but as the name of its class.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from contextvars import copy_context
+from typing import Any, Final
+
+import msgspec
+
+from countermand.participants.barrier import Answer, Clock, Entry, Inbox, Proceed, Recorded, answer_to
+from countermand.participants.errors import Rejected, ResultTooLarge, Retry, WrongResult
+from countermand.participants.logging import HANDLER_FAILED, INBOX_FAILED, bound_logger, place_of
+from countermand.schemas.codec import decode_body, encode
+from countermand.schemas.errors import LimitExceeded, MalformedMessage
+from countermand.schemas.identifiers import Direction
+from countermand.schemas.messages import CommandMessage, Failed, Succeeded, UndoBody
+from countermand.schemas.messages import Rejected as RejectedOutcome
+
+# msgspec's complaints of these forms name fields and types; any other may quote what it found.
+_TELLABLE: Final = ("Expected `", "Object missing required field `")
+
+
+class Context:
+    """What a handler may know about the command that it runs.
+
+    `key` is the idempotency key: the same for every attempt of the step and for its compensation. `transaction` is
+    the inbox's transaction, or None where it has none. `deadline_ms` is the moment (Unix time) at which the
+    coordinator stops waiting for this attempt. `action_was_done` is for compensations: whether the action is known to
+    have been done; if not, an attempt began and nobody knows how far it came.
+    """
+
+    __slots__ = ("_command", "_log", "action_was_done", "transaction")
+
+    def __init__(self, command: CommandMessage, *, transaction: Any = None, action_was_done: bool = False) -> None:
+        self._command = command
+        self._log: Any = None
+        self.transaction = transaction
+        self.action_was_done = action_was_done
+
+    @property
+    def saga_id(self) -> str:
+        return self._command.saga_id
+
+    @property
+    def step(self) -> str:
+        return self._command.step
+
+    @property
+    def key(self) -> str:
+        return self._command.key
+
+    @property
+    def direction(self) -> Direction:
+        return self._command.direction
+
+    @property
+    def attempt(self) -> int:
+        return self._command.attempt
+
+    @property
+    def deadline_ms(self) -> int:
+        return self._command.deadline_ms
+
+    @property
+    def definition(self) -> str:
+        return self._command.definition
+
+    @property
+    def log(self) -> Any:
+        """A structlog logger that names the saga, the step, the direction and the attempt."""
+        if self._log is None:
+            self._log = bound_logger(self._command)
+        return self._log
+
+
+class Handler(msgspec.Struct, frozen=True):
+    """A function that was registered, and whether it is awaited or run in a thread."""
+
+    function: Callable[..., Any]
+    is_async: bool
+
+
+class Contract(msgspec.Struct):
+    """What a participant has for one command contract."""
+
+    type: Any
+    result_type: Any
+    compensatable: bool
+    action: Handler | None = None
+    compensation: Handler | None = None
+
+
+class Runner:
+    """Runs commands through the inbox and the handlers; every command gets an answer."""
+
+    def __init__(
+        self, contracts: Mapping[str, Contract], inbox: Inbox, *, threads: Executor, clock: Clock, clock_skew_ms: int
+    ) -> None:
+        self._contracts = contracts
+        self._inbox = inbox
+        self._threads = threads
+        self._clock = clock
+        self._clock_skew_ms = clock_skew_ms
+
+    async def answer(self, command: CommandMessage) -> Answer:
+        """The answer to a command. Raises nothing but the cancellation of its task."""
+        expired = command.direction == "do" and command.deadline_ms + self._clock_skew_ms < self._clock()
+        try:
+            async with self._inbox.enter(command, expired=expired) as entry:
+                if not isinstance(entry.verdict, Proceed):
+                    return answer_to(entry.verdict)
+                return await self._proceed(command, entry, entry.verdict)
+        except asyncio.CancelledError as error:
+            _raise_if_ours(error)
+            return self._inbox_failed(command, error)
+        except Exception as error:  # Whatever the inbox's surroundings raise, the coordinator needs an answer.
+            return self._inbox_failed(command, error)
+
+    def _inbox_failed(self, command: CommandMessage, error: BaseException) -> Answer:
+        bound_logger(command).error(INBOX_FAILED, error=type(error).__name__, at=place_of(error))
+        return Answer(Failed("inbox_unavailable", type(error).__name__))
+
+    async def _proceed(self, command: CommandMessage, entry: Entry, verdict: Proceed) -> Answer:
+        limit = asyncio.timeout(self._seconds_left(command))
+        try:
+            async with limit:
+                outcome: Recorded | Answer
+                if command.direction == "do":
+                    outcome = await self._act(command, entry)
+                else:
+                    outcome = await self._compensate(command, entry, verdict)
+            return outcome if isinstance(outcome, Answer) else await entry.record(outcome)
+        except asyncio.CancelledError as error:
+            _raise_if_ours(error)
+            return self._handler_failed(command, entry, error)
+        except Retry as retry:
+            return Answer(Failed(retry.code, retry.reason, entry.rolled_back, retry.after_ms))
+        except ResultTooLarge as error:
+            self._handler_failed(command, entry, error)
+            return Answer(Failed(error.code, str(error), entry.rolled_back))
+        except Exception as error:  # Handlers are other people's code: anything can come out of them.
+            answer = self._handler_failed(command, entry, error)
+            if limit.expired():
+                return Answer(Failed("deadline_exceeded", "stopped at its deadline", entry.rolled_back))
+            return answer
+
+    def _handler_failed(self, command: CommandMessage, entry: Entry, error: BaseException) -> Answer:
+        bound_logger(command).warning(HANDLER_FAILED, error=type(error).__name__, at=place_of(error))
+        return Answer(Failed(type(error).__name__, rolled_back=entry.rolled_back))
+
+    def _seconds_left(self, command: CommandMessage) -> float | None:
+        # A transaction that nobody waits for any more only keeps others from its rows. Without one the handler may
+        # finish: interrupting it would leave its effect half done.
+        if command.direction == "undo" or not self._inbox.hands_transaction:
+            return None
+        return max(0, command.deadline_ms + self._clock_skew_ms - self._clock()) / 1000
+
+    async def _act(self, command: CommandMessage, entry: Entry) -> Recorded:
+        contract = self._contracts.get(command.action)
+        if contract is None or contract.action is None:
+            return RejectedOutcome("unknown_command", f"{command.participant} has no handler for {command.action}")
+        try:
+            body = decode_body(command.body, contract.type)
+        except MalformedMessage as error:
+            return RejectedOutcome("malformed_command", _tellable(error))
+        context = Context(command, transaction=entry.transaction)
+        try:
+            result = await self._call(contract.action, body, context)
+        except Rejected as rejected:
+            return RejectedOutcome(rejected.code, rejected.reason)
+        return Succeeded(_encoded(result, contract))
+
+    async def _compensate(self, command: CommandMessage, entry: Entry, verdict: Proceed) -> Succeeded | Answer:
+        contract = self._contracts.get(command.action)
+        if contract is None or contract.compensation is None:
+            reason = f"{command.participant} has no compensation for {command.action}"
+            return Answer(Failed("unknown_command", reason, entry.rolled_back))
+        try:
+            undo = decode_body(command.body, UndoBody)
+            body = decode_body(bytes(undo.command), contract.type, field="body.command")
+            # Our own record of the result comes first: the coordinator may never have heard of it.
+            known = undo.result if verdict.result is None else verdict.result
+            result = None if known == b"null" else decode_body(bytes(known), contract.result_type, field="body.result")
+        except MalformedMessage as error:
+            return Answer(Failed("malformed_command", _tellable(error), entry.rolled_back))
+        context = Context(command, transaction=entry.transaction, action_was_done=verdict.action_was_done)
+        try:
+            await self._call(contract.compensation, body, result, context)
+        except Rejected as rejected:
+            # There is no business no to undoing: somebody has to look at it.
+            return Answer(Failed(rejected.code, rejected.reason, entry.rolled_back))
+        return Succeeded()
+
+    async def _call(self, handler: Handler, *arguments: Any) -> Any:
+        if handler.is_async:
+            return await handler.function(*arguments)
+        loop, context = asyncio.get_running_loop(), copy_context()
+        return await loop.run_in_executor(self._threads, context.run, handler.function, *arguments)
+
+
+def _encoded(result: Any, contract: Contract) -> msgspec.Raw:
+    """The result as JSON, read back once: structs don't check themselves, and others rely on it for days."""
+    try:
+        encoded = encode(result)
+        decode_body(encoded, contract.result_type, field="result")
+    except LimitExceeded as error:
+        raise ResultTooLarge(str(error)) from error
+    except MalformedMessage as error:
+        raise WrongResult(f"{contract.type.__name__}: {_tellable(error)}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WrongResult(f"{contract.type.__name__}: {type(result).__name__} can't be written as JSON") from error
+    return msgspec.Raw(encoded)
+
+
+def _tellable(error: MalformedMessage) -> str:
+    problem = error.problem if error.problem.startswith(_TELLABLE) or isinstance(error, LimitExceeded) else "not valid"
+    return f"{error.field}: {problem}"
+
+
+def _raise_if_ours(error: asyncio.CancelledError) -> None:
+    """Raises the cancellation if somebody cancelled this task; a lost connection can look like one."""
+    task = asyncio.current_task()
+    if task is None or task.cancelling() > 0:
+        raise error

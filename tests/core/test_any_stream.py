@@ -1,0 +1,210 @@
+"""The core under any stream of events: nothing raises, and every decision stands before the judge."""
+
+from typing import Literal
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from core.definitions import plans
+from core.world import OUTCOMES, SAGA_ID, SECRET, Kind, World, reply_to
+from countermand.coordinator.core import Plan, decide
+from countermand.coordinator.core.events import (
+    CancelRequested,
+    CommandUnroutable,
+    ReplyReceived,
+    SagaEvent,
+    SignalReceived,
+    StartRequested,
+    WatchRequested,
+    WokenUp,
+)
+from countermand.coordinator.core.state import Saga
+from countermand.schemas.messages import CommandMessage, Phase, ReplyMessage
+
+Move = Literal[
+    "answer",
+    "answer_any",
+    "forge_id",
+    "forge_participant",
+    "forge_step",
+    "forge_attempt",
+    "unroutable",
+    "wake",
+    "wake_any",
+    "cancel",
+    "signal",
+    "watch",
+    "start_again",
+    "start_other",
+    "time_passes",
+]
+
+# Good answers are frequent, so that streams get far; everything else is there, often enough.
+MOVES: list[Move] = [
+    *(["answer"] * 10),
+    *(["answer_any"] * 3),
+    *(["wake"] * 4),
+    "wake_any",
+    "forge_id",
+    "forge_participant",
+    "forge_step",
+    "forge_attempt",
+    "unroutable",
+    "cancel",
+    "signal",
+    "watch",
+    "start_again",
+    "start_other",
+    "time_passes",
+]
+KINDS: list[Kind] = [*(["result"] * 7), "odd_result", "rejected", "failed", "failed", "rolled_back", "hopeless"]
+
+
+class Happening(msgspec.Struct, frozen=True):
+    """One move, with the chance that it needs: `pick` chooses among the commands, `pause_ms` passes first."""
+
+    move: Move
+    kind: Kind
+    pick: int
+    pause_ms: int
+
+
+happenings = st.builds(
+    Happening,
+    move=st.sampled_from(MOVES),
+    kind=st.sampled_from(KINDS),
+    pick=st.integers(0, 11),
+    pause_ms=st.sampled_from([0, 0, 1, 40, 700, 6_000]),
+)
+streams = st.lists(happenings, min_size=1, max_size=45)
+
+
+def happen(world: World, what: Happening) -> None:
+    """Makes one happening true; one that needs a command passes where none was ever sent."""
+    world.now_ms += what.pause_ms
+    outcome = OUTCOMES[what.kind]
+    sent = list(world.sent.values())
+    command: CommandMessage | None = sent[-1 - what.pick % len(sent)] if sent else None
+    match what.move:
+        case "answer" if world.pending:
+            world.reply(world.pending[what.pick % len(world.pending)], outcome)
+        case "answer_any" if command is not None:
+            world.reply(command, outcome)
+        case "forge_id" if command is not None:
+            world.forge(command, outcome, command_id="f" * 32)
+        case "forge_participant" if command is not None:
+            world.forge(command, outcome, participant="somebody")
+        case "forge_step" if command is not None:
+            world.forge(command, outcome, step="nowhere")
+        case "forge_attempt" if command is not None:
+            world.forge(command, outcome, attempt=command.attempt + 1)
+        case "unroutable" if command is not None:
+            world.unroutable(command)
+        case "wake":
+            world.wake()
+        case "wake_any":
+            world.wake(after_ms=what.pick * 97)
+        case "cancel":
+            world.cancel()
+        case "signal":
+            world.signal(f"r{what.pick % 3}")
+        case "watch":
+            world.watch(f"clients.{what.pick % 3}")
+        case "start_again":
+            world.start(reply_to=f"clients.{what.pick % 3}")
+        case "start_other":
+            world.start(content="other", reply_to="clients.other")
+        case _:
+            pass
+
+
+def every_event(world: World) -> list[SagaEvent]:
+    """One event of each type and more, honest and forged, for whatever state the world's saga is in."""
+    at_ms = world.now_ms + 1
+    null = msgspec.Raw(b"null")
+    events: list[SagaEvent] = [
+        StartRequested("e", at_ms, SAGA_ID, null, SECRET, "content"),
+        StartRequested("e", at_ms, SAGA_ID, null, SECRET, "other", "r", "clients.1"),
+        WokenUp("e", 0),
+        WokenUp("e", at_ms + 10**9),
+        SignalReceived("e", at_ms, "r", "hello", null),
+        CancelRequested("e", at_ms, "r", ""),
+        WatchRequested("e", at_ms, "r", "clients.1"),
+        CommandUnroutable("e", at_ms, "nowhere", "do", 1),
+        CommandUnroutable("e", at_ms, "s1", "undo", 1),
+        ReplyReceived("e", at_ms, ReplyMessage(SAGA_ID, "nowhere", "undo", 1, "k", "c", 0, "p", OUTCOMES["result"])),
+    ]
+    for command in world.sent.values():
+        events.append(CommandUnroutable("e", at_ms, command.step, command.direction, command.attempt))
+        for outcome in OUTCOMES.values():
+            reply = reply_to(command, outcome)
+            events.append(ReplyReceived("e", at_ms, reply))
+            events.append(ReplyReceived("e", at_ms, replace(reply, saga_version=command.saga_version + 1_000)))
+    return events
+
+
+def judged(plan: Plan, stream: list[Happening]) -> World:
+    world = World(plan)
+    world.start(reply_to="clients.1")
+    for what in stream:
+        happen(world, what)
+    return world
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plan=plans(), stream=streams)
+def test_every_decision_stands_before_the_judge(plan: Plan, stream: list[Happening]) -> None:
+    """I3, I5, I6, P2, P3, P7, P9, P25, P26, P34, D7 hold after every event of any stream."""
+    judged(plan, stream)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plan=plans(), stream=streams)
+def test_a_saga_ends_once_faults_stop(plan: Plan, stream: list[Happening]) -> None:
+    """I4: from wherever a stream has left it, a saga whose commands are now answered well ends in a few events.
+
+    What only a person can mend may stay: a business no after the pivot, or a command that can't be made.
+    """
+    world = judged(plan, stream)
+    world.heal()
+    if not world.state.ended:
+        assert world.state.stuck is not None
+        assert world.state.stuck.cause in ("forward_rejected", "unresolvable")
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plan=plans(), stream=streams)
+def test_every_event_has_an_answer_in_every_state(plan: Plan, stream: list[Happening]) -> None:
+    """Totality: whatever a stream leads to, any event can be decided in it, and decided the same again."""
+    world = judged(plan, stream)
+    states: list[Saga | None] = [None, world.saga]
+    ended: list[Phase] = ["completed", "compensated", "compensated_with_exceptions", "abandoned"]
+    assert world.saga is not None
+    states += [replace(world.saga, state=replace(world.saga.state, phase=phase)) for phase in ended]
+    for saga in states:
+        for event in every_event(world):
+            if saga is not None or not isinstance(event, StartRequested):
+                assert decide(plan, saga, event) == decide(plan, saga, event)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plan=plans(), stream=streams, lost=st.integers(1, 5), after=streams)
+def test_a_saga_whose_state_was_lost_does_nothing_until_a_person_has_looked(
+    plan: Plan, stream: list[Happening], lost: int, after: list[Happening]
+) -> None:
+    """P12: a reply that names a forgotten version halts the saga, and no event of any kind sets it in motion again."""
+    world = judged(plan, stream)
+    newest = list(world.sent.values())[-1]
+    world.lose(min(lost, world.state.version - 1) if world.state.version > 1 else 0)
+    if world.state.ended or newest.saga_version <= world.state.version:
+        return
+    world.reply(newest, OUTCOMES["result"])
+    assert world.state.halted
+    steps, phase = world.state.steps, world.state.phase
+    for what in after:
+        happen(world, what)
+        assert world.state.halted
+        assert (world.state.steps, world.state.phase) == (steps, phase)
+        assert world.pending == []

@@ -1,0 +1,178 @@
+"""A saga's world: the commands that were sent, whoever answers them, and a judge who looks at every decision.
+
+The world keeps what really happened (which attempts were made, which of them vouched that nothing was done) apart from
+what the core believes, so that the core's own evidence is not the only witness.
+"""
+
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from core.judge import Judge
+from countermand.coordinator.core import Decision, Plan, decide, pending_commands, wake_at
+from countermand.coordinator.core.events import (
+    CancelRequested,
+    CommandUnroutable,
+    ReplyReceived,
+    SagaEvent,
+    SignalReceived,
+    StartRequested,
+    WatchRequested,
+    WokenUp,
+)
+from countermand.coordinator.core.journal import Record
+from countermand.coordinator.core.state import Saga, SagaState
+from countermand.schemas.definition import Definition
+from countermand.schemas.identifiers import Direction
+from countermand.schemas.messages import CommandMessage, Failed, Rejected, ReplyMessage, ReplyOutcome, Succeeded
+
+SAGA_ID = "order-1"
+START_MS = 1_700_000_000_000
+SECRET = "0123456789abcdef0123456789abcdef"
+INPUT = msgspec.Raw(b'{"order":{"id":1,"total":20}}')
+RESULT = Succeeded(msgspec.Raw(b'{"value":7}'))
+
+Attempt = tuple[str, Direction, int]
+
+
+class World:
+    """One saga, from outside: what it was told, what it sent, what the time is."""
+
+    def __init__(self, definition: Definition | Plan) -> None:
+        self.plan = definition if isinstance(definition, Plan) else Plan(definition)
+        self.saga: Saga | None = None
+        self.now_ms = START_MS
+        self.records: list[Record] = []
+        self.decisions: list[Decision] = []
+        self.sent: dict[Attempt, CommandMessage] = {}
+        self._judge = Judge(self.plan)
+        self._events = 0
+
+    @property
+    def state(self) -> SagaState:
+        assert self.saga is not None, "the saga has not been started"
+        return self.saga.state
+
+    @property
+    def pending(self) -> list[CommandMessage]:
+        return [] if self.saga is None else pending_commands(self.plan, self.saga)
+
+    # --- what happens
+
+    def take(self, event: SagaEvent) -> Decision:
+        """Lets the core decide, the judge look, and the decision become true."""
+        decision = decide(self.plan, self.saga, event)
+        self._judge.look(self.saga, event, decision)
+        self.saga = decision.saga
+        self.records += decision.records
+        self.decisions.append(decision)
+        for command in self.pending:
+            self.sent[command.step, command.direction, command.attempt] = command
+        return decision
+
+    def start(self, *, content: str = "content", reply_to: str | None = None, input_: bytes | None = None) -> Decision:
+        value = INPUT if input_ is None else msgspec.Raw(input_)
+        event = StartRequested(self._id("start"), self.now_ms, SAGA_ID, value, SECRET, content, "r-start", reply_to)
+        return self.take(event)
+
+    def reply(self, command: CommandMessage, outcome: ReplyOutcome) -> Decision:
+        return self.take(ReplyReceived(self._id("reply"), self.now_ms, reply_to(command, outcome)))
+
+    def forge(self, command: CommandMessage, outcome: ReplyOutcome, **lies: object) -> Decision:
+        """A reply in which something is not true."""
+        return self.take(ReplyReceived(self._id("reply"), self.now_ms, replace(reply_to(command, outcome), **lies)))
+
+    def unroutable(self, command: CommandMessage) -> Decision:
+        event = CommandUnroutable(self._id("unroutable"), self.now_ms, command.step, command.direction, command.attempt)
+        return self.take(event)
+
+    def wake(self, *, after_ms: int | None = None) -> Decision:
+        """A wake-up at the saga's own moment, or so much later than now."""
+        due = None if self.saga is None else wake_at(self.saga.state)
+        if after_ms is not None:
+            self.now_ms += after_ms
+        elif due is not None:
+            self.now_ms = max(self.now_ms, due)
+        return self.take(WokenUp(self._id("wake-up"), self.now_ms))
+
+    def cancel(self, *, reply_to: str | None = None) -> Decision:
+        return self.take(CancelRequested(self._id("cancel"), self.now_ms, "r-cancel", "changed my mind", reply_to))
+
+    def signal(self, request_id: str = "r-signal") -> Decision:
+        event = SignalReceived(self._id("signal"), self.now_ms, request_id, "hello", msgspec.Raw(b"null"), "clients.1")
+        return self.take(event)
+
+    def watch(self, queue: str = "clients.watcher") -> Decision:
+        return self.take(WatchRequested(self._id("watch"), self.now_ms, "r-watch", queue))
+
+    def lose(self, versions: int) -> None:
+        """The store forgets the newest versions, as after a failover: what was sent stays sent."""
+        kept = self.state.version - versions
+        assert kept >= 1
+        records = [record for record in self.records if record.version <= kept]
+        self.saga = self.decisions_by_version()[kept].saga
+        self.records = records
+        self._judge.forget(records)
+
+    def decisions_by_version(self) -> dict[int, Decision]:
+        return {each.saga.state.version: each for each in self.decisions if each.saga is not None and each.records}
+
+    # --- when everything goes well from now on
+
+    def heal(self) -> int:
+        """Answers every command well and fires every wake-up until the saga ends; how many events that took.
+
+        A saga that waits for a person only is given what may come late: the success of what it has given up.
+        """
+        taken = 0
+        while not self.state.ended and taken < 12 * len(self.plan.steps) + 20:
+            if self.pending:
+                self.reply(self.pending[0], RESULT)
+            elif wake_at(self.state) is not None:
+                self.wake()
+            elif (late := self._late()) is not None:
+                self.reply(late, RESULT)
+            else:
+                return taken
+            taken += 1
+        return taken
+
+    def _late(self) -> CommandMessage | None:
+        direction: Direction = "do" if self.state.phase == "running" else "undo"
+        for name, step in self.state.steps.items():
+            track = step.track(direction)
+            if track is not None and track.status in ("exhausted", "unknown") and not self.state.halted:
+                return self.sent.get((name, direction, track.attempt))
+        return None
+
+    def _id(self, kind: str) -> str:
+        self._events += 1
+        return f"{kind}:{self._events}"
+
+
+def reply_to(command: CommandMessage, outcome: ReplyOutcome) -> ReplyMessage:
+    """The honest reply to a command."""
+    return ReplyMessage(
+        saga_id=command.saga_id,
+        step=command.step,
+        direction=command.direction,
+        attempt=command.attempt,
+        key=command.key,
+        command_id=command.command_id,
+        saga_version=command.saga_version,
+        participant=command.participant,
+        outcome=outcome,
+    )
+
+
+Kind = Literal["result", "rejected", "failed", "rolled_back", "hopeless", "odd_result"]
+
+OUTCOMES: dict[Kind, ReplyOutcome] = {
+    "result": RESULT,
+    "odd_result": Succeeded(msgspec.Raw(b'{"other":1}')),
+    "rejected": Rejected("no", "because"),
+    "failed": Failed("broken"),
+    "rolled_back": Failed("broken", rolled_back=True, retry_after_ms=50),
+    "hopeless": Failed("broken", retryable=False),
+}

@@ -1,0 +1,434 @@
+"""One command through a participant, without a broker: what is answered, and what is registered."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from countermand.participants import Context, Participant, Rejected, Retry
+from countermand.participants.inboxes.memory import MemoryInbox
+from countermand.participants.logging import get_logger
+from countermand.schemas import Command, DefinitionError
+from countermand.schemas.codec import BODY_BYTES_MAX, encode
+from countermand.schemas.messages import CommandMessage, Failed, ReplyMessage, ReplyOutcome, Succeeded
+from countermand.schemas.messages import Rejected as RejectedOutcome
+from participants.orders import NOON_MS, Notify, Reserve, Reserved, command
+from participants.worlds import SqlWorld
+
+SECRET = "4111-1111-1111-1111"  # noqa: S105  What must never be told to anyone.
+
+
+class Stock:
+    """A participant, what its handlers were called with, and what they do next."""
+
+    def __init__(self, participant: Participant) -> None:
+        self.participant = participant
+        self.reserved: list[tuple[Reserve, Context]] = []
+        self.released: list[tuple[Reserve, Reserved | None, Context]] = []
+        self.error: BaseException | None = None
+        # Anything, because Python lets a handler return what its contract doesn't name.
+        self.result: Any = Reserved("r-1", pieces=2)
+        self.effect: Callable[[Context], Awaitable[None]] | None = None
+        participant.handles(Reserve)(self.reserve)
+        participant.compensates(Reserve)(self.release)
+
+    async def reserve(self, command: Reserve, context: Context) -> Reserved:
+        self.reserved.append((command, context))
+        if self.effect is not None:
+            await self.effect(context)
+        if self.error is not None:
+            raise self.error
+        result: Reserved = self.result
+        return result
+
+    async def release(self, command: Reserve, reserved: Reserved | None, context: Context) -> None:
+        self.released.append((command, reserved, context))
+        if self.error is not None:
+            raise self.error
+
+    async def answer(self, asked: CommandMessage) -> ReplyOutcome:
+        return (await self.participant.handle(asked)).outcome
+
+
+@pytest.fixture
+def stock() -> Stock:
+    return Stock(Participant("inventory", inbox=MemoryInbox(), clock=lambda: NOON_MS))
+
+
+@pytest.fixture
+async def sql_stock(tmp_path: Path, namespace: str) -> AsyncIterator[tuple[Stock, SqlWorld]]:
+    world = SqlWorld("sqlite", f"sqlite+aiosqlite:///{tmp_path / 'stock.db'}", namespace)
+    await world.create()
+    stock = Stock(Participant("inventory", inbox=world.inbox, clock=lambda: NOON_MS))
+    stock.effect = lambda context: world.effect(context, command())
+    yield stock, world
+    await world.close()
+
+
+class TestHandlers:
+    async def test_a_command_becomes_a_reply(self, stock: Stock) -> None:
+        """The reply repeats what names the attempt, and brings the handler's result as JSON."""
+        asked = command(attempt=2)
+        assert await stock.participant.handle(asked) == ReplyMessage(
+            saga_id="saga-1",
+            step="reserve_stock",
+            direction="do",
+            attempt=2,
+            key="saga-1/reserve_stock",
+            command_id=asked.command_id,
+            saga_version=3,
+            participant="inventory",
+            outcome=Succeeded(msgspec.Raw(b'{"reservation_id":"r-1","pieces":2}')),
+        )
+        (seen, context) = stock.reserved[0]
+        assert seen == Reserve(order_id="o-1")
+        told = (context.saga_id, context.step, context.key, context.direction, context.attempt, context.definition)
+        assert told == ("saga-1", "reserve_stock", "saga-1/reserve_stock", "do", 2, "order@1")
+        assert context.transaction is None
+
+    async def test_a_duplicate_is_marked_as_replayed(self, stock: Stock) -> None:
+        """The coordinator can tell an answer on record from a fresh one."""
+        first = await stock.participant.handle(command())
+        second = await stock.participant.handle(command(attempt=2))
+        assert (second.outcome, second.replayed, len(stock.reserved)) == (first.outcome, True, 1)
+
+    async def test_a_business_no(self, stock: Stock) -> None:
+        """`Rejected` reaches the coordinator with its code and reason, and is final."""
+        stock.error = Rejected("out_of_stock", "no pieces left")
+        assert await stock.answer(command()) == RejectedOutcome("out_of_stock", "no pieces left")
+        stock.error = None
+        assert await stock.answer(command(attempt=2)) == RejectedOutcome("out_of_stock", "no pieces left")
+
+    async def test_ask_again(self, stock: Stock) -> None:
+        """`Retry` is a failure that says when to come back; the next attempt runs."""
+        stock.error = Retry(after_s=2.5, reason="the warehouse counts")
+        expected = Failed("retry", "the warehouse counts", rolled_back=False, retry_after_ms=2_500)
+        assert await stock.answer(command()) == expected
+        stock.error = None
+        assert isinstance(await stock.answer(command(attempt=2)), Succeeded)
+
+    async def test_an_error_tells_nothing_but_its_class(self, stock: Stock) -> None:
+        """Neither the reply nor the log holds what the exception quotes."""
+        stock.error = KeyError(SECRET)
+        with capture_logs() as logs:
+            assert await stock.answer(command()) == Failed("KeyError", "", rolled_back=False)
+        assert [entry["event"] for entry in logs] == ["handler_failed"]
+        assert logs[0]["saga_id"] == "saga-1"
+        assert "reserve" in logs[0]["at"][-1]
+        assert SECRET not in repr(logs)
+
+    async def test_a_cancellation_that_nobody_asked_for_is_a_failure(self, stock: Stock) -> None:
+        """A library that loses its connection can raise it; the command is still answered."""
+        stock.error = asyncio.CancelledError()
+        assert await stock.answer(command()) == Failed("CancelledError")
+
+    async def test_a_synchronous_handler_runs_in_a_thread(self) -> None:
+        """It blocks its own thread and nobody else."""
+        participant = Participant("inventory", inbox=MemoryInbox())
+        free = threading.Event()
+
+        @participant.handles(Notify)
+        def notify(command: Notify, context: Context) -> None:
+            assert free.wait(10)
+
+        asked = command(action="notify", body=encode(Notify(order_id="o-1")))
+        answering = asyncio.create_task(participant.handle(asked))
+        # The loop goes on: otherwise nobody would free the handler.
+        done, _ = await asyncio.wait({answering}, timeout=0.05)
+        assert not done
+        free.set()
+        assert (await answering).outcome == Succeeded(msgspec.Raw(b"null"))
+
+    @pytest.mark.parametrize("wrong", [None, {"pieces": SECRET}, Reserved("r-1", pieces=cast("int", SECRET)), object()])
+    async def test_what_is_wrong_in_a_result_is_found_before_it_is_kept(self, stock: Stock, wrong: object) -> None:
+        """A result that isn't what its contract names fails, without its content being told."""
+        stock.result = wrong
+        with capture_logs() as logs:
+            assert await stock.answer(command()) == Failed("WrongResult")
+        assert SECRET not in repr(logs)
+
+    async def test_a_result_over_the_limit(self, stock: Stock) -> None:
+        """It fails by a code of its own, with the size and the limit, and isn't kept."""
+        stock.result = Reserved("r" * BODY_BYTES_MAX)
+        outcome = await stock.answer(command())
+        assert isinstance(outcome, Failed)
+        assert outcome.code == "result_too_large"
+        assert str(BODY_BYTES_MAX) in outcome.reason
+        stock.result = Reserved("r-1")
+        assert isinstance(await stock.answer(command(attempt=2)), Succeeded)
+
+
+class TestCompensations:
+    async def test_it_gets_the_command_and_the_result_on_record(self, stock: Stock) -> None:
+        """The participant's own record is what counts, even if the coordinator never heard of the result."""
+        await stock.answer(command())
+        assert await stock.answer(command(direction="undo")) == Succeeded()
+        seen, reserved, context = stock.released[0]
+        assert (seen, reserved) == (Reserve(order_id="o-1"), Reserved("r-1", pieces=2))
+        assert (context.direction, context.action_was_done) == ("undo", True)
+
+    async def test_of_an_unknown_action_it_gets_what_the_coordinator_knows(self, stock: Stock) -> None:
+        """Without a record, the result in the command is better than none."""
+        stock.error = RuntimeError()
+        await stock.answer(command())
+        stock.error = None
+        assert await stock.answer(command(direction="undo", result=b'{"reservation_id":"r-9"}')) == Succeeded()
+        _, reserved, context = stock.released[0]
+        assert (reserved, context.action_was_done) == (Reserved("r-9"), False)
+
+    async def test_of_nothing_it_isn_t_called(self, stock: Stock) -> None:
+        """A compensation without an action succeeds; the late action is refused, and says so."""
+        assert await stock.answer(command(direction="undo")) == Succeeded()
+        late = await stock.answer(command())
+        assert isinstance(late, RejectedOutcome)
+        assert late.code == "compensated"
+        assert (stock.reserved, stock.released) == ([], [])
+
+    async def test_it_can_t_say_no(self, stock: Stock) -> None:
+        """There is no business no to undoing: it is a failure, and is tried again."""
+        await stock.answer(command())
+        stock.error = Rejected("too_late")
+        assert await stock.answer(command(direction="undo")) == Failed("too_late")
+        stock.error = None
+        assert await stock.answer(command(direction="undo", attempt=2)) == Succeeded()
+
+
+class TestCommandsThatCannotBeRun:
+    async def test_an_unknown_action_is_rejected_for_good(self, stock: Stock) -> None:
+        """Nothing was done; and a handler that the next release brings doesn't run it after all."""
+        asked = command(action="notify", body=encode(Notify(order_id="o-1")))
+        outcome = await stock.answer(asked)
+        assert isinstance(outcome, RejectedOutcome)
+        assert outcome.code == "unknown_command"
+        called = []
+
+        @stock.participant.handles(Notify)
+        async def notify(command: Notify, context: Context) -> None:
+            called.append(command)
+
+        assert (await stock.answer(asked), called) == (outcome, [])
+
+    async def test_an_unknown_compensation_stays_visible(self, stock: Stock) -> None:
+        """Something may have to be undone, so it fails until there is a compensation."""
+        stock.error = RuntimeError()
+        await stock.answer(command())
+        outcome = await stock.answer(command(direction="undo", action="gone"))
+        assert isinstance(outcome, Failed)
+        assert outcome.code == "unknown_command"
+
+    @pytest.mark.parametrize(
+        ("body", "reason"),
+        [
+            (b'{"order_id":7}', "body.order_id: Expected `str`, got `int`"),
+            (b"{}", "body: Object missing required field `order_id`"),
+            (b'{"order_id":"o-1","pieces":"' + SECRET.encode() + b'"}', "body.pieces: Expected `int`, got `str`"),
+            (b'{"order_id":"' + SECRET.encode(), "body: not valid"),
+        ],
+    )
+    async def test_a_body_that_isn_t_the_contract_s(self, stock: Stock, body: bytes, reason: str) -> None:
+        """The action is rejected with the path of the fault, without what stood there."""
+        assert await stock.answer(command(body=body)) == RejectedOutcome("malformed_command", reason)
+        assert stock.reserved == []
+
+    async def test_a_compensation_that_isn_t_the_contract_s(self, stock: Stock) -> None:
+        """It fails with the path of the fault, and can be mended."""
+        await stock.answer(command())
+        bad = command(direction="undo", body=b'{"command":{"order_id":7},"result":null}')
+        assert await stock.answer(bad) == Failed(
+            "malformed_command", "body.command.order_id: Expected `str`, got `int`"
+        )
+        assert await stock.answer(command(direction="undo", attempt=2)) == Succeeded()
+
+    async def test_an_expired_action_isn_t_begun(self, stock: Stock) -> None:
+        """Past its deadline and the clocks' difference, nothing is done and the reply says so."""
+        outcome = await stock.answer(command(deadline_ms=NOON_MS - 1_001))
+        assert isinstance(outcome, Failed)
+        assert (outcome.code, outcome.rolled_back, stock.reserved) == ("expired", True, [])
+
+    async def test_the_clocks_may_differ_a_little(self, stock: Stock) -> None:
+        """A deadline that our clock has just passed may not have passed by the coordinator's."""
+        assert isinstance(await stock.answer(command(deadline_ms=NOON_MS - 1_000)), Succeeded)
+
+    async def test_a_compensation_never_expires(self, stock: Stock) -> None:
+        """What has to be undone has to be undone late."""
+        await stock.answer(command())
+        assert await stock.answer(command(direction="undo", deadline_ms=1)) == Succeeded()
+        assert len(stock.released) == 1
+
+    async def test_an_inbox_that_fails(self, tmp_path: Path) -> None:
+        """The command is answered as failed, and of nothing it is said that it was rolled back."""
+        world = SqlWorld("sqlite", f"sqlite+aiosqlite:///{tmp_path / 'none.db'}", "none")
+        stock = Stock(Participant("inventory", inbox=world.inbox))
+        with capture_logs() as logs:
+            assert await stock.answer(command()) == Failed("inbox_unavailable", "StoreUnavailable")
+        assert [entry["event"] for entry in logs] == ["inbox_failed"]
+        await world.close()
+
+
+class TestTransactions:
+    async def test_the_handler_gets_it(self, sql_stock: tuple[Stock, SqlWorld]) -> None:
+        """What the handler does in it is kept with the outcome."""
+        stock, world = sql_stock
+        assert isinstance(await stock.answer(command()), Succeeded)
+        assert await world.effects() == ["saga-1/reserve_stock/do"]
+
+    @pytest.mark.parametrize(
+        ("error", "result", "outcome"),
+        [
+            (KeyError(SECRET), None, Failed("KeyError", rolled_back=True)),
+            (Retry(), None, Failed("retry", rolled_back=True)),
+            (Rejected("out_of_stock"), None, RejectedOutcome("out_of_stock")),
+            (None, None, Failed("WrongResult", rolled_back=True)),
+        ],
+    )
+    async def test_what_isn_t_done_is_rolled_back(
+        self, sql_stock: tuple[Stock, SqlWorld], error: Exception | None, result: object, outcome: ReplyOutcome
+    ) -> None:
+        """Every way to end without a result leaves nothing of the handler's work, and the reply vouches for it."""
+        stock, world = sql_stock
+        stock.error, stock.result = error, result
+        assert await stock.answer(command()) == outcome
+        assert await world.effects() == []
+
+    async def test_a_result_over_the_limit_is_rolled_back(self, sql_stock: tuple[Stock, SqlWorld]) -> None:
+        """An effect whose result can't be told didn't happen."""
+        stock, world = sql_stock
+        stock.result = Reserved("r" * BODY_BYTES_MAX)
+        outcome = await stock.answer(command())
+        assert isinstance(outcome, Failed)
+        assert (outcome.code, outcome.rolled_back) == ("result_too_large", True)
+        assert await world.effects() == []
+
+    async def test_it_ends_at_the_deadline(self, tmp_path: Path, namespace: str) -> None:
+        """A transaction that nobody waits for any more doesn't keep the others waiting."""
+        world = SqlWorld("sqlite", f"sqlite+aiosqlite:///{tmp_path / 'stock.db'}", namespace)
+        await world.create()
+        participant = Participant("inventory", inbox=world.inbox, clock=lambda: NOON_MS, clock_skew_ms=0)
+
+        @participant.handles(Reserve)
+        async def hang(command: Reserve, context: Context) -> Reserved:
+            return await asyncio.Future()
+
+        reply = await participant.handle(command(deadline_ms=NOON_MS + 50))
+        assert reply.outcome == Failed("deadline_exceeded", "stopped at its deadline", rolled_back=True)
+        await world.close()
+
+
+class TestRegistration:
+    @pytest.fixture
+    def participant(self) -> Participant:
+        return Participant("inventory", inbox=MemoryInbox())
+
+    def test_another_participant_s_contract(self, participant: Participant) -> None:
+        """A command that would never arrive here can't be registered here."""
+
+        class Charge(Command[None], participant="payments"):
+            amount: int
+
+        with pytest.raises(DefinitionError, match=r"belongs to the participant 'payments'.*participant=\"inventory\""):
+            participant.handles(Charge)
+
+    def test_what_is_no_command(self, participant: Participant) -> None:
+        """The message shows what to write."""
+        with pytest.raises(DefinitionError, match=r"not a command; write class Reserved\(Command\[Result\]"):
+            participant.handles(Reserved)  # type: ignore[type-var]
+
+    def test_twice(self, participant: Participant) -> None:
+        """Which of two handlers runs must not depend on the order of imports."""
+        stock = Stock(participant)
+        with pytest.raises(DefinitionError, match="has a handler for it already"):
+            participant.handles(Reserve)(stock.reserve)
+        with pytest.raises(DefinitionError, match="has a compensation for it already"):
+            participant.compensates(Reserve)(stock.release)
+
+    def test_one_name_on_the_wire_for_two_contracts(self, participant: Participant) -> None:
+        """The name is all that a command says."""
+
+        class Same(Command[None], participant="inventory", name="reserve"):
+            pass
+
+        participant.handles(Reserve)
+        with pytest.raises(DefinitionError, match="'reserve' on the wire too"):
+            participant.handles(Same)
+
+    def test_a_compensation_for_what_is_never_undone(self, participant: Participant) -> None:
+        """It would never be called."""
+        with pytest.raises(DefinitionError, match="compensatable=False, so nothing will ever undo it"):
+            participant.compensates(Notify)
+
+    def test_the_wrong_number_of_parameters(self, participant: Participant) -> None:
+        """The message shows the signature."""
+
+        async def reserve(command: Reserve) -> Reserved:
+            raise AssertionError(command)
+
+        with pytest.raises(DefinitionError, match=r"write def reserve\(command, context\)"):
+            participant.handles(Reserve)(reserve)  # type: ignore[arg-type]
+        with pytest.raises(DefinitionError, match=r"write def reserve\(command, result, context\)"):
+            participant.compensates(Reserve)(reserve)  # type: ignore[arg-type]
+
+    async def test_a_synchronous_handler_in_a_transaction(self, sql_stock: tuple[Stock, SqlWorld]) -> None:
+        """An asynchronous session can't be used from a thread; this is said when it is written, not when it runs."""
+        stock, _ = sql_stock
+
+        def notify(command: Notify, context: Context) -> None:
+            raise AssertionError
+
+        with pytest.raises(DefinitionError, match="write async def notify"):
+            stock.participant.handles(Notify)(notify)
+
+    def test_a_compensatable_contract_without_a_compensation(self, participant: Participant) -> None:
+        """It is noticed at the start, not when the first saga is undone."""
+
+        async def reserve(command: Reserve, context: Context) -> Reserved:
+            raise AssertionError
+
+        participant.handles(Reserve)(reserve)
+        with pytest.raises(
+            DefinitionError, match=r"write @inventory.compensates\(Reserve\), or say compensatable=False"
+        ):
+            participant.check()
+
+    def test_a_compensation_without_an_action(self, participant: Participant) -> None:
+        """Half a contract is a mistake too."""
+
+        async def release(command: Reserve, reserved: Reserved | None, context: Context) -> None:
+            raise AssertionError
+
+        participant.compensates(Reserve)(release)
+        with pytest.raises(DefinitionError, match=r"write @inventory.handles\(Reserve\)"):
+            participant.check()
+
+    async def test_an_incomplete_participant_doesn_t_run(self, participant: Participant) -> None:
+        """Before it connects to anything."""
+        participant.handles(Reserve)
+        with pytest.raises(DefinitionError):
+            await participant.run("amqp://nowhere.invalid/")
+
+
+class TestLogging:
+    async def test_the_context_s_logger_names_the_saga(self, stock: Stock) -> None:
+        """Whatever a handler logs can be found by its saga."""
+        await stock.answer(command())
+        with capture_logs() as logs:
+            stock.reserved[0][1].log.info("stock_counted", pieces=7)
+        (entry,) = logs
+        named = {name: entry[name] for name in ("saga_id", "step", "direction", "attempt")}
+        assert named == {"saga_id": "saga-1", "step": "reserve_stock", "direction": "do", "attempt": 1}
+
+    def test_an_application_that_didn_t_configure_structlog_isn_t_flooded(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """What happens with every command is for debugging, and isn't printed unless somebody asked for it."""
+        structlog.reset_defaults()
+        log = get_logger(participant="inventory")
+        log.debug("command_answered")
+        assert capsys.readouterr().out == ""
+        log.info("participant_started")
+        assert "participant_started" in capsys.readouterr().out

@@ -1,0 +1,31 @@
+"""The AMQP driver: supervised connections, batched publishing with grouped confirms, batched consuming.
+
+Shared by coordinator and participants. `publisher` and `consumer` are what others use; both stand on
+`connection` (one supervised loop that keeps one `session` alive) and never share a connection, because an
+alarm of the broker stops publishers and would stop acknowledgements with them.
+"""
+
+from countermand.wire.consumer import Consumer, ConsumerClosed
+from countermand.wire.message import (
+    Confirmed,
+    Delivery,
+    Message,
+    PublishOutcome,
+    Refused,
+    Returned,
+    Unknown,
+)
+from countermand.wire.publisher import Publisher
+
+__all__ = [
+    "Publisher",
+    "Consumer",
+    "ConsumerClosed",
+    "Message",
+    "Delivery",
+    "PublishOutcome",
+    "Confirmed",
+    "Returned",
+    "Refused",
+    "Unknown",
+]
