@@ -10,7 +10,7 @@ OPTIONAL_SOURCES := $(wildcard benchmarks) $(wildcard examples)
 REQUIREMENTS := requirements/participant.txt requirements/coordinator.txt requirements/test.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install servers test check format demo bench requirements clean
+.PHONY: help install servers test check format demo bench diagrams requirements clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,11 @@ check: install ## Format, lint, types, import directions, the wheel, documents
 	$(BIN)/ruff check $(SOURCES) $(OPTIONAL_SOURCES)
 	$(BIN)/mypy $(SOURCES) $(OPTIONAL_SOURCES)
 	$(BIN)/lint-imports --config .importlinter --no-cache
+	$(BIN)/python tools/diagrams --check
 	$(BIN)/python -m pytest tests/tidy
+
+diagrams: install ## Write the documents that are made from the code
+	$(BIN)/python tools/diagrams
 
 format: install ## Format and mend what the linter can mend
 	$(BIN)/ruff check --fix $(SOURCES) $(OPTIONAL_SOURCES)

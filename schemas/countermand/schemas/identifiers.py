@@ -1,7 +1,7 @@
 """Who is who: saga ids, step names, keys, partitions and command ids.
 
 Everything here is a pure function of its arguments, so that both sides of the wire, in any language, compute the
-same value: `docs/protocol.md` gives the rules.
+same value.
 """
 
 import hashlib
