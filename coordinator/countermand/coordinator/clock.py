@@ -1,6 +1,7 @@
 """The one clock of all coordinators: the store's, carried forward by this machine's steady clock."""
 
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -21,9 +22,12 @@ class StoreClock:
     the new time still stands then, it is the time.
     """
 
-    def __init__(self, counters: Counters, *, tolerance_ms: int, hold_ms: int) -> None:
+    def __init__(
+        self, counters: Counters, *, tolerance_ms: int, hold_ms: int, steady_ms: Callable[[], int] = steady_ms
+    ) -> None:
         self.tolerance_ms = tolerance_ms
         self._hold_ms = hold_ms
+        self._steady_ms = steady_ms
         self._counters = counters
         self._offset_ms: int | None = None
         self._jumped_at_ms: int | None = None
@@ -32,7 +36,7 @@ class StoreClock:
         """The store's time, as far as it is known."""
         if self._offset_ms is None:
             raise RuntimeError("the clock has not been set yet")
-        return steady_ms() + self._offset_ms
+        return self._steady_ms() + self._offset_ms
 
     def expected_ms(self) -> int | None:
         """What the store should say if asked now; null while it has not been asked yet."""
@@ -40,12 +44,12 @@ class StoreClock:
 
     def set(self, store_ms: int) -> None:
         """Takes the store's word."""
-        self._offset_ms = store_ms - steady_ms()
+        self._offset_ms = store_ms - self._steady_ms()
         self._jumped_at_ms = None
 
     def jumped(self, store_ms: int) -> None:
         """The store's clock is elsewhere; it is believed if it still is after the hold."""
-        steady = steady_ms()
+        steady = self._steady_ms()
         if self._jumped_at_ms is None:
             self._jumped_at_ms = steady
             self._counters.count("clock_jumps")

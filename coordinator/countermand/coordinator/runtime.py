@@ -16,7 +16,7 @@ from countermand.coordinator.sending import Sender
 from countermand.coordinator.settings import Settings, shown
 from countermand.coordinator.store.checks import agree_on_layout, require_safe, server_facts
 from countermand.coordinator.store.saga_store import RedisSagaStore
-from countermand.coordinator.supervision import supervise
+from countermand.coordinator.supervision import end, supervise
 from countermand.coordinator.sweeper import Sweeper
 from countermand.coordinator.telemetry import Counters
 from countermand.coordinator.wakeups import WakeUps
@@ -127,24 +127,19 @@ class Coordinator:
     async def stop(self) -> None:
         """Takes nothing new, lets what has been begun end, and gives up the connections."""
         log.info("coordinator_stopping")
-        for task in self._loops:
-            task.cancel()
+        await end(self._loops)
         await self.consumer.pause()
         if self._lanes:
-            await asyncio.wait(self._lanes, timeout=DRAIN_S, return_when=asyncio.ALL_COMPLETED)
-        for task in self._lanes:
-            task.cancel()
+            await asyncio.wait(self._lanes, timeout=DRAIN_S)
         await self._let_go()
         log.info("coordinator_stopped", **self.counters.snapshot())
 
     async def abandon(self) -> None:
         """Drops everything where it is, without settling anything: what a crash does to the servers."""
-        for task in (*self._loops, *self._lanes):
-            task.cancel()
         await self._let_go()
 
     async def _let_go(self) -> None:
-        await asyncio.gather(*self._loops, *self._lanes, return_exceptions=True)
+        await end([*self._loops, *self._lanes])
         await self.consumer.close()
         await self.publisher.close()
         await self.store.close()

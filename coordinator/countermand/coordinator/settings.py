@@ -91,11 +91,9 @@ def shown(settings: Settings) -> dict[str, str]:
 def redacted(url: str) -> str:
     """An address without its password."""
     parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    user = parts.netloc.rpartition("@")[0].partition(":")[0]
-    place = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, f"{user}:***@{place}", parts.path, re.sub(r"=[^&]*", "=***", parts.query), ""))
+    login, at, place = parts.netloc.rpartition("@")
+    netloc = f"{login.partition(':')[0]}:***@{place}" if at else place
+    return urlunsplit((parts.scheme, netloc, parts.path, re.sub(r"=[^&]*", "=***", parts.query), ""))
 
 
 _TYPES: Final[dict[str, Any]] = {field.name: field.type for field in msgspec.structs.fields(Settings)}

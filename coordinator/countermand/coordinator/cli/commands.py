@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import logging
+import sys
 from typing import Any, cast
 
 import click
 import msgspec
+import structlog
 
 from countermand.coordinator.operate.reading import detail, summary
 from countermand.coordinator.operate.requests import Requests
@@ -15,6 +18,12 @@ from countermand.coordinator.settings import load_settings
 from countermand.schemas.identifiers import checked_saga_id, checked_slug, new_saga_id, new_secret
 from countermand.schemas.messages import Accepted, Defined, DefineMessage, Outcome, Refused, StartMessage
 from countermand.schemas.topology import Topology
+
+# Commands answer on standard output; the drivers' news is for standard error, and only where something is wrong.
+structlog.configure(
+    wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+)
 
 DONE, NOT_FOUND, REFUSED, COMPENSATED = 0, 3, 4, 8
 
@@ -42,7 +51,15 @@ def start_saga(
     definition: str, body: bytes, *, saga_id: str | None, tags: tuple[str, ...], wait: bool, timeout_s: float | None
 ) -> int:
     """Starts a saga, and waits for its outcome if asked to."""
-    name, _, version = definition.partition("@")
+    name, at, version = definition.partition("@")
+    if at and not version.isdigit():
+        raise click.UsageError(
+            f"DEFINITION: {definition!r} is not valid; expected name or name@version, such as order@3"
+        )
+    try:
+        msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise click.UsageError(f"--input: not valid JSON: {error}") from error
     start = StartMessage(
         request_id=new_secret(),
         saga_id=checked_saga_id(saga_id or new_saga_id()),
@@ -70,9 +87,11 @@ def list_sagas(
     phase: str | None, definition: str | None, stuck: str | None, tag: str | None, limit: int, output: str
 ) -> int:
     """Lists sagas from the indexes."""
-    query = msgspec.convert(
-        {"phase": phase, "definition": definition, "stuck": stuck, "tag": tag, "limit": limit}, SagaQuery
-    )
+    asked = {"phase": phase, "definition": definition, "stuck": stuck, "tag": tag, "limit": limit}
+    try:
+        query = msgspec.convert(asked, SagaQuery)
+    except msgspec.ValidationError as error:
+        raise click.UsageError(str(error)) from error
 
     async def read() -> list[dict[str, Any]]:
         store = open_store(load_settings())
@@ -119,7 +138,7 @@ def show_saga(saga_id: str, output: str) -> int:
 
 
 def _tell(outcome: Outcome) -> int:
-    click.echo(json.dumps(msgspec.to_builtins(outcome) | {"result": json.loads(bytes(outcome.result))}))
+    click.echo(msgspec.json.encode(outcome).decode())
     return DONE if outcome.phase == "completed" else COMPENSATED
 
 

@@ -6,6 +6,7 @@ import signal
 import sys
 
 import structlog
+from structlog.typing import Processor
 
 from countermand.coordinator.runtime import Coordinator
 from countermand.coordinator.settings import Settings, load_settings
@@ -23,21 +24,27 @@ def serve_forever() -> None:
 def configure_logging(settings: Settings) -> None:
     """One line per event on standard error: JSON for machines, or readable for people."""
     level = getattr(logging, settings.log_level.upper())
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     as_json = settings.log_format == "json"
-    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    in_colour = sys.stderr.isatty()
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=in_colour)
+    processors: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
+        processors=[*processors, renderer],
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+    # What libraries say takes the same form: a traceback over thirty lines is lost on whoever reads JSON.
+    libraries = logging.StreamHandler(sys.stderr)
+    libraries.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=processors))
+    logging.basicConfig(level=logging.WARNING, handlers=[libraries])
+    # Our driver tells each lost connection once, as an event; aiormq would tell it again, with tracebacks.
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
 async def _serve(settings: Settings) -> None:

@@ -4,9 +4,8 @@ import msgspec
 
 from countermand.coordinator.core.plan import Plan
 from countermand.coordinator.core.state import Saga, Track
-from countermand.schemas.codec import BODY_BYTES_MAX, encode
+from countermand.schemas.codec import check_body, encode
 from countermand.schemas.definition import StepNode
-from countermand.schemas.errors import LimitExceeded
 from countermand.schemas.identifiers import Direction, command_id, step_key
 from countermand.schemas.messages import CommandMessage, UndoBody
 
@@ -59,11 +58,10 @@ def command_body(plan: Plan, saga: Saga, step: StepNode, direction: Direction) -
 
     Raises:
         UnresolvedPath: a field that the definition refers to does not exist.
-        LimitExceeded: the command would be larger than a message may be.
+        LimitExceeded: the command would be larger, or nested deeper, than a message may be.
     """
     body = plan.render_input(step.name, saga.state.saga_id, saga.input, saga.results)
     if direction == "undo":
         body = encode(UndoBody(msgspec.Raw(body), saga.results.get(step.name, _NULL)))
-    if len(body) > BODY_BYTES_MAX:
-        raise LimitExceeded(f"steps.{step.name}.input", f"{len(body)} bytes; at most {BODY_BYTES_MAX} are allowed")
+    check_body(body, field=f"steps.{step.name}.input")
     return body

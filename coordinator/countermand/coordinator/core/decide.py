@@ -3,7 +3,8 @@
 Everything else in this package is either data or a part of this function.
 """
 
-from typing import assert_never, cast
+from collections.abc import Mapping
+from typing import Final, assert_never, cast
 
 import msgspec
 
@@ -36,7 +37,7 @@ from countermand.coordinator.core.journal import (
 from countermand.coordinator.core.phases import PHASES
 from countermand.coordinator.core.plan import Plan
 from countermand.coordinator.core.settle import settle_reply, settle_unroutable, time_out
-from countermand.coordinator.core.state import Saga, SagaState, StuckCause
+from countermand.coordinator.core.state import Saga, SagaState, StuckCause, TrackStatus
 from countermand.schemas.definition import StepNode
 from countermand.schemas.errors import LimitExceeded
 from countermand.schemas.identifiers import Direction
@@ -49,6 +50,14 @@ WATCHERS_MAX = 16
 SIGNALS_MAX = 1_000
 
 _NULL = msgspec.Raw(b"null")
+
+# What a saga that has not turned back is stuck on, or one that has: the pivot's no turns a saga back, so a rejected
+# action in a running one stands after the pivot.
+_CAUSES: Final[Mapping[tuple[Direction, TrackStatus], StuckCause]] = {
+    ("do", "exhausted"): "forward_exhausted",
+    ("do", "rejected"): "forward_rejected",
+    ("undo", "exhausted"): "compensation_exhausted",
+}
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -195,6 +204,11 @@ def _keep(draft: Draft, event: SignalReceived) -> None:
 
 def _cancel(draft: Draft, event: CancelRequested) -> None:
     state = draft.state
+    if state.halted:
+        # Going back would be as blind as going on: what the saga has done is not known.
+        problem = "saga_id: a part of the saga's state was lost; a person has to look at it first"
+        draft.answer(event.reply_to, Refused(event.request_id, "state_lost", problem, state.saga_id))
+        return
     if _pivot_stands(draft) == "passed":
         problem = f"saga_id: the saga is past its pivot ({draft.plan.pivot}) and can only go forward"
         draft.answer(event.reply_to, Refused(event.request_id, "past_pivot", problem, state.saga_id))
@@ -331,8 +345,8 @@ def _release(draft: Draft) -> None:
     direction: Direction = "do" if draft.state.phase == "running" else "undo"
     for name, step in draft.state.steps.items():
         track = step.track(direction)
-        if track is not None and track.status == "exhausted":
-            cause: StuckCause = "compensation_exhausted" if direction == "undo" else "forward_exhausted"
+        cause = None if track is None else _CAUSES.get((direction, track.status))
+        if track is not None and cause is not None:
             draft.add(SagaStuck(cause, name, track.error or ""))
             return
 

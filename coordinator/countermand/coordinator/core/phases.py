@@ -3,7 +3,7 @@
 `decide` dispatches on it, the tests enumerate it, and the diagram in the documentation is drawn from it.
 
 begin    the saga comes to be
-answer   the same start again: told again, not done again
+answer   the same request again: told again, not done again
 settle   a reply, or a command that could not be delivered, settles an attempt
 fire     what is due happens: a timeout, a retry, the saga's deadline
 keep     a signal is kept

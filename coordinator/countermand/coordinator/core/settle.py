@@ -27,6 +27,9 @@ def settle_reply(draft: Draft, reply: ReplyMessage) -> None:
     if not is_genuine(draft, reply):
         draft.ignore(reply, "forged")
         return
+    if draft.state.halted:
+        draft.ignore(reply, "late")
+        return
     if reply.saga_version > draft.version - 1:
         # The command was sent by a version that the store has forgotten: it has lost what was committed.
         detail = f"a reply names version {reply.saga_version}, the store knows {draft.version - 1}"
@@ -34,7 +37,7 @@ def settle_reply(draft: Draft, reply: ReplyMessage) -> None:
         return
     step = draft.plan.steps[reply.step]
     track = draft.state.steps[reply.step].track(reply.direction)
-    if track is None or draft.state.halted:
+    if track is None:
         draft.ignore(reply, "late")
     elif reply.direction == "do":
         _settle_do(draft, step, track, reply)
@@ -57,12 +60,12 @@ def is_genuine(draft: Draft, reply: ReplyMessage) -> bool:
 
 def settle_unroutable(draft: Draft, event: CommandUnroutable) -> None:
     """Counts an attempt that no queue took as failed, with nothing done by it."""
-    step = draft.plan.steps[event.step]
     known = draft.state.steps.get(event.step)
     track = None if known is None else known.track(event.direction)
-    current = (draft.state.phase == "running") == (event.direction == "do")
+    current = (draft.state.phase == "running") == (event.direction == "do") and not draft.state.halted
     if track is None or track.status != "asked" or track.attempt != event.attempt or not current:
         return
+    step = draft.plan.steps[event.step]
     failed = Failed("unroutable", f"no queue for participant {step.participant!r}", rolled_back=True)
     fail_attempt(draft, step, event.direction, track, failed, why="unroutable")
 

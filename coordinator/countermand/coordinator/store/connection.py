@@ -32,7 +32,17 @@ _PASSING: Final = (
     redis.exceptions.NoPermissionError,
     OSError,
 )
-_PASSING_CODES: Final = ("MISCONF", "BUSY", "LOADING", "MASTERDOWN", "NOREPLICAS", "OOM", "READONLY", "CLUSTERDOWN")
+_PASSING_CODES: Final = (
+    "MISCONF",
+    "BUSY",
+    "LOADING",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "OOM",
+    "READONLY",
+    "CLUSTERDOWN",
+    "WAITAOF cannot be used",  # Somebody has switched the append-only file off while the server runs.
+)
 
 
 class Call(msgspec.Struct, frozen=True):
