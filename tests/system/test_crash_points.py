@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from countermand.coordinator.core.evolve import evolve
+from countermand.coordinator.core.journal import AttemptFailed
 from countermand.coordinator.ports import Claimed, ClockJumped, Commit, CommitAnswer, Loaded, Settlement
 from countermand.coordinator.runtime import Coordinator, running
 from countermand.coordinator.settings import Settings
@@ -192,7 +193,7 @@ async def _start(client: Client, registered: asyncio.Task[Any], definition: Any,
 
 
 async def assert_sound(coordinator: Coordinator, saga_id: str) -> None:
-    """The journal has no gap, and replaying it gives the state that is stored."""
+    """The journal has no gap, replaying it gives the state that is stored, and nothing had to time out."""
     (loaded,) = await coordinator.store.load([saga_id])
     assert loaded is not None
     stored = loaded.saga.state
@@ -206,3 +207,5 @@ async def assert_sound(coordinator: Coordinator, saga_id: str) -> None:
     assert replayed.steps == stored.steps
     assert replayed.phase == stored.phase
     assert loaded.guard is None
+    # A command that is lost in a crash is sent again at once; its step's timeout is not what repairs it.
+    assert not [each for each in records if isinstance(each.entry, AttemptFailed) and each.entry.why == "timed_out"]
