@@ -5,6 +5,7 @@ from typing import Final
 
 import structlog
 
+from countermand.coordinator.core import Plan
 from countermand.coordinator.core.draft import Addressed
 from countermand.coordinator.definitions import Definitions
 from countermand.coordinator.intake import Item, Unreadable, read
@@ -13,7 +14,8 @@ from countermand.coordinator.ports import MessageSource
 from countermand.coordinator.process import OnePath
 from countermand.coordinator.sending import Sender
 from countermand.coordinator.telemetry import Counters
-from countermand.schemas.messages import DefineMessage
+from countermand.schemas.errors import StoreUnavailable
+from countermand.schemas.messages import Answer, DefineMessage
 from countermand.wire import Delivery, Message
 
 log = structlog.get_logger(__name__)
@@ -77,12 +79,20 @@ class Inbox:
         await self._source.acknowledge([each for each in settled if id(each) not in put_aside])
 
     async def _define(self, delivery: Delivery, message: DefineMessage) -> None:
-        answer, plan = await self._definitions.register(message)
+        answer, plan = await self._registered(message)
         if plan is not None:
             await self._sender.declare_participants(plan.participants)
         told = self._outbox.answer(Addressed(message.reply_to, answer)) if message.reply_to else None
         await self._sender.send([told] if told is not None else [])
         await self._source.acknowledge([delivery])
+
+    async def _registered(self, message: DefineMessage) -> tuple[Answer, Plan | None]:
+        while True:
+            try:
+                return await self._definitions.register(message)
+            except StoreUnavailable as error:
+                # As on the one path, the batch waits here. Given back, it would use up its deliveries and be dead.
+                await self._path.wait_for_store(error)
 
     async def _bury(self, unreadable: Sequence[Unreadable]) -> None:
         """Moves what can't be read to the dead-letter queue, with the reason where the message has room for one."""

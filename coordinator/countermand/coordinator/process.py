@@ -113,7 +113,7 @@ class OnePath:
                     step.plan = await self._plan_for(step)
                 return
             except StoreUnavailable as error:
-                await self._wait_for_store(error)
+                await self.wait_for_store(error)
 
     async def _plan_for(self, step: Step) -> Plan | None:
         if step.loaded is not None:
@@ -211,7 +211,7 @@ class OnePath:
                 # a saga on from a commit of ours, what that one left unsent is ours to send.
                 for step in steps:
                     step.again = True
-                await self._wait_for_store(error)
+                await self.wait_for_store(error)
 
     def _commit_of(self, step: Step) -> Commit:
         if step.saga is None:
@@ -279,7 +279,7 @@ class OnePath:
             try:
                 return await self._store.history(saga_id, start=-HISTORY_LOOKED_AT, limit=HISTORY_LOOKED_AT)
             except StoreUnavailable as error:
-                await self._wait_for_store(error)
+                await self.wait_for_store(error)
 
     async def _give_back(self, commands: list[CommandMessage]) -> None:
         """Tells sagas that nobody takes their commands: each is an event of its own, on the same path."""
@@ -312,9 +312,10 @@ class OnePath:
                 await self._store.settle(settlements)
                 return
             except StoreUnavailable as error:
-                await self._wait_for_store(error)
+                await self.wait_for_store(error)
 
-    async def _wait_for_store(self, error: StoreUnavailable) -> None:
+    async def wait_for_store(self, error: StoreUnavailable) -> None:
+        """Notes that the store is away, and returns when it may be asked again."""
         self._counters.count("store_unavailable")
         log.warning("store_unavailable", error=str(error))
         await asyncio.sleep(STORE_PAUSE_S)

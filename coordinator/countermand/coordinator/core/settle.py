@@ -161,7 +161,9 @@ def _given_up(draft: Draft, step: StepNode, direction: Direction, then: str, fai
 
 
 def _stick(draft: Draft, cause: StuckCause, step: str, failed: Failed) -> None:
-    # The first cause is told; the others stand in the history and show once it is settled.
-    if draft.state.stuck is None:
+    # The first cause is told; the others stand in the history and show once it is settled. Newer word of the same step
+    # takes the place of the older.
+    stuck = draft.state.stuck
+    if stuck is None or stuck.step == step:
         detail = f"{failed.code}: {failed.reason}" if failed.reason else failed.code
         draft.add(SagaStuck(cause, step, detail))
