@@ -16,6 +16,34 @@ PARTICIPANTS = ("inventory", "payments", "shipping")
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
+def _policies(*, endless: bool) -> st.SearchStrategy[RetryPolicy | None]:
+    """Small retry policies; none at all is the kind's own one."""
+    attempts = st.integers(1, 3)
+    return st.none() | st.builds(
+        RetryPolicy,
+        attempts_max=st.none() | attempts if endless else attempts,
+        backoff_ms=st.integers(0, 500),
+        backoff_max_ms=st.integers(500, 2_000),
+        multiplier=st.integers(1, 3),
+        jitter_percent=st.sampled_from([0, 20, 100]),
+    )
+
+
+# Made once: to make a strategy costs more than to draw from it.
+_BOOLEANS = st.booleans()
+_UP_TO_2 = st.integers(0, 2)
+_UP_TO_3 = st.integers(0, 3)
+_BREADTHS = st.integers(1, 3)
+_SHAPES = st.sampled_from(["step", "step", "sequence", "parallel"])
+_PARTICIPANTS = st.sampled_from(PARTICIPANTS)
+_UNDOABLE = st.sampled_from([True, True, True, False])
+_TIMEOUTS = st.integers(1, 5_000)
+_DEADLINES = st.none() | st.integers(1, 20_000)
+_BOUNDED = _policies(endless=False)
+_ENDLESS = _policies(endless=True)
+_PLACES = st.integers(0, STEPS_MAX)
+
+
 class _Writer:
     """Writes one definition; knows which steps have surely run before the one it writes."""
 
@@ -26,18 +54,18 @@ class _Writer:
     def definition(self) -> Definition:
         draw = self._draw
         visible: set[str] = set()
-        before = draw(st.integers(0, 3))
-        has_pivot = draw(st.booleans())
+        before = draw(_UP_TO_3)
+        has_pivot = draw(_BOOLEANS)
         nodes = [self.node("compensatable", visible, 1) for _ in range(before if has_pivot else max(before, 1))]
         if has_pivot:
             nodes.append(self.step("pivot", visible))
-            nodes += [self.node("retriable", visible, 1) for _ in range(draw(st.integers(0, 2)))]
+            nodes += [self.node("retriable", visible, 1) for _ in range(draw(_UP_TO_2))]
         return Definition(
             countermand=1,
             name="random",
             version=1,
             root=SequenceNode(tuple(nodes)),
-            deadline_ms=draw(st.none() | st.integers(1, 20_000)),
+            deadline_ms=draw(_DEADLINES),
             outcome=self.template(visible),
         )
 
@@ -61,48 +89,36 @@ class _Writer:
                 return self.step(kind, visible)
 
     def breadth(self) -> int:
-        breadth: int = self._draw(st.integers(1, 3))
+        breadth: int = self._draw(_BREADTHS)
         return breadth
 
     def step(self, kind: StepKind, visible: set[str]) -> StepNode:
         draw = self._draw
         self._written += 1
         name = f"s{self._written}"
-        undoable = kind != "compensatable" or draw(st.sampled_from([True, True, True, False]))
+        undoable = kind != "compensatable" or draw(_UNDOABLE)
         step = StepNode(
             name=name,
-            participant=draw(st.sampled_from(PARTICIPANTS)),
+            participant=draw(_PARTICIPANTS),
             action="act",
             input=self.template(visible),
             kind=kind,
             compensation=undoable,
             because="" if undoable else "it only reads",
-            timeout_ms=draw(st.integers(1, 5_000)),
-            retry=draw(policies(endless=kind == "retriable")),
-            undo_timeout_ms=draw(st.integers(1, 5_000)),
-            undo_retry=draw(policies(endless=True)),
+            timeout_ms=draw(_TIMEOUTS),
+            retry=draw(_ENDLESS if kind == "retriable" else _BOUNDED),
+            undo_timeout_ms=draw(_TIMEOUTS),
+            undo_retry=draw(_ENDLESS),
         )
         visible.add(name)
         return step
 
     def template(self, visible: set[str]) -> dict[str, Any]:
         """Reads the input, or the result of a step that has surely run: a result that may lack the field."""
-        if visible and self._draw(st.integers(0, 3)) == 0:
-            return {"of": {"$": f"steps.{self._draw(st.sampled_from(sorted(visible)))}.value"}}
+        if visible and self._draw(_UP_TO_3) == 0:
+            names = sorted(visible)
+            return {"of": {"$": f"steps.{names[self._draw(_PLACES) % len(names)]}.value"}}
         return {"of": {"$": "input.order"}}
-
-
-def policies(*, endless: bool) -> st.SearchStrategy[RetryPolicy | None]:
-    """Small retry policies; none at all is the kind's own one."""
-    attempts = st.integers(1, 3)
-    return st.none() | st.builds(
-        RetryPolicy,
-        attempts_max=st.none() | attempts if endless else attempts,
-        backoff_ms=st.integers(0, 500),
-        backoff_max_ms=st.integers(500, 2_000),
-        multiplier=st.integers(1, 3),
-        jitter_percent=st.sampled_from([0, 20, 100]),
-    )
 
 
 @st.composite

@@ -30,6 +30,9 @@ from countermand.schemas.messages import Failed, ReplyMessage
 
 Attempt = tuple[str, Direction, int]
 
+_record_encoder = msgspec.json.Encoder()
+_record_decoder = msgspec.json.Decoder(Record)
+
 
 class Judge:
     """Knows one saga's past. Every complaint is an AssertionError that names the rule."""
@@ -38,6 +41,7 @@ class Judge:
         self._plan = plan
         self._followers = followers(plan.definition)
         self._journal: list[Record] = []
+        self._replayed: SagaState | None = None
         self._command_ids: dict[Attempt, str] = {}
         self._bodies: dict[tuple[str, Direction], bytes] = {}
         self._vouched: set[Attempt] = set()
@@ -45,8 +49,9 @@ class Judge:
 
     def forget(self, kept: list[Record]) -> None:
         """The store has lost what came after these records; what was vouched for outside stays so."""
-        self._journal = list(kept)
-        self._lost = True
+        self._journal, self._replayed, self._lost = [], None, True
+        for record in kept:
+            self._append(record)
 
     def look(self, before: Saga | None, event: SagaEvent, decision: Decision) -> None:
         """Judges one decision."""
@@ -55,13 +60,20 @@ class Judge:
         self._hear(before, event, decision)
         for record in decision.records:
             self._entry_may_follow(record.entry)
-            self._journal.append(record)
+            self._append(record)
         if decision.saga is None:
             return
         self._replays_to(decision.saga.state)
         self._sends_what_is_asked(decision.saga)
         self._wakes_up(decision, event)
         self._ends_honestly(before, decision.saga.state)
+
+    def _append(self, record: Record) -> None:
+        self._journal.append(record)
+        # Through JSON and back, as a stored journal is read.
+        read = _record_decoder.decode(_record_encoder.encode(record))
+        assert read == record
+        self._replayed = evolve(self._replayed, read.entry, read.at_ms)
 
     # --- P34: the same arguments, the same decision
 
@@ -186,11 +198,8 @@ class Judge:
     # --- the state is what the journal says
 
     def _replays_to(self, state: SagaState) -> None:
-        replayed: SagaState | None = None
-        for record in self._journal:
-            replayed = evolve(replayed, record.entry, record.at_ms)
-        assert replayed is not None
-        numbered = replace(replayed, version=state.version, updated_ms=state.updated_ms)
+        assert self._replayed is not None
+        numbered = replace(self._replayed, version=state.version, updated_ms=state.updated_ms)
         assert numbered == state, "P25: the journal replays to another state"
 
     def _sends_what_is_asked(self, saga: Saga) -> None:
@@ -294,7 +303,8 @@ class Judge:
 
     def _last_of(self, name: str, direction: Direction) -> JournalEntry | None:
         for entry in reversed(self._entries()):
-            if isinstance(entry, StepAsked | StepSucceeded | StepRejected | AttemptFailed):
-                if entry.step == name and entry.direction == direction:
-                    return entry
+            match entry:
+                case StepAsked() | StepSucceeded() | StepRejected() | AttemptFailed():
+                    if (entry.step, entry.direction) == (name, direction):
+                        return entry
         return None

@@ -29,7 +29,7 @@ from countermand.schemas.messages import CommandMessage, Failed, Rejected, Reply
 
 SAGA_ID = "order-1"
 START_MS = 1_700_000_000_000
-SECRET = "0123456789abcdef0123456789abcdef"
+SECRET = "0123456789abcdef" * 2
 INPUT = msgspec.Raw(b'{"order":{"id":1,"total":20}}')
 RESULT = Succeeded(msgspec.Raw(b'{"value":7}'))
 
