@@ -165,6 +165,13 @@ class TestExpiry:
         await carry_out(world, command(), None)
         assert await enter(world.inbox, command(attempt=2), expired=True) == Expired(untouched=world.transactional)
 
+    async def test_a_compensation_never_expires(self, world: World) -> None:
+        """What has to be undone is undone, however late."""
+        await carry_out(world, command(), DONE)
+        proceed = Proceed(DONE.result, action_was_done=True)
+        assert await enter(world.inbox, command(direction="undo"), expired=True) == proceed
+        assert await enter(world.inbox, command("other", direction="undo"), expired=True) == NothingToUndo()
+
 
 class TestConcurrency:
     async def test_the_same_action_twice_at_once(self, world: World) -> None:

@@ -315,7 +315,8 @@ class TestTransactions:
         async def hang(command: Reserve, context: Context) -> Reserved:
             return await asyncio.Future()
 
-        reply = await participant.handle(command(deadline_ms=NOON_MS + 50))
+        async with asyncio.timeout(10):
+            reply = await participant.handle(command(deadline_ms=NOON_MS + 50))
         assert reply.outcome == Failed("deadline_exceeded", "stopped at its deadline", rolled_back=True)
         await world.close()
 

@@ -132,6 +132,9 @@ async def test_a_client_that_repeats_commands_is_refused(redis_server: RedisServ
 async def test_a_cluster(redis_factory: Callable[..., RedisServer], namespace: str) -> None:
     """Every script touches one key, so the inbox works where keys are spread over servers."""
     server = redis_factory("redis", {"cluster-enabled": "yes"})
+    # Behind a container's port mapping a node can't know how it is reached.
+    await server.command_async("CONFIG", "SET", "cluster-announce-ip", server.host)
+    await server.command_async("CONFIG", "SET", "cluster-announce-port", server.port)
     await server.command_async("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
     await eventually(lambda: "cluster_state:ok" in server.command("CLUSTER", "INFO"))
     client = RedisCluster.from_url(server.url, retry=Retry(NoBackoff(), 0))

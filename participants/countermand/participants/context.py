@@ -113,7 +113,7 @@ class Runner:
 
     async def answer(self, command: CommandMessage) -> Answer:
         """The answer to a command. Raises nothing but the cancellation of its task."""
-        expired = command.direction == "do" and command.deadline_ms + self._clock_skew_ms < self._clock()
+        expired = command.deadline_ms + self._clock_skew_ms < self._clock()
         try:
             async with self._inbox.enter(command, expired=expired) as entry:
                 if not isinstance(entry.verdict, Proceed):

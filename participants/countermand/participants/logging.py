@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import structlog
 
-from countermand.schemas.messages import CommandMessage
+from countermand.schemas.messages import CommandMessage, ReplyMessage
 
 PARTICIPANT_STARTED: Final = "participant_started"
 PARTICIPANT_STOPPED: Final = "participant_stopped"
@@ -46,6 +46,19 @@ def bound_logger(command: CommandMessage) -> Any:
         direction=command.direction,
         attempt=command.attempt,
         participant=command.participant,
+    )
+
+
+def log_answered(log: Any, reply: ReplyMessage) -> None:
+    """Notes a command's end. For debugging only: it happens with every command."""
+    log.debug(
+        COMMAND_ANSWERED,
+        saga_id=reply.saga_id,
+        step=reply.step,
+        direction=reply.direction,
+        attempt=reply.attempt,
+        outcome=type(reply.outcome).__name__,
+        replayed=reply.replayed,
     )
 
 

@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from countermand.participants.logging import (
-    COMMAND_ANSWERED,
     COMMAND_DEAD_LETTERED,
     LOOP_FAILED,
     PARTICIPANT_DRAINED_PARTLY,
@@ -24,6 +23,7 @@ from countermand.participants.logging import (
     PARTICIPANT_STOPPED,
     REPLIES_NOT_CONFIRMED,
     get_logger,
+    log_answered,
     place_of,
 )
 from countermand.schemas.envelope import Incoming, read_command, saga_id_of, write_reply
@@ -205,15 +205,7 @@ class Runtime:
             self._finished.append(attempt)
             self._all_confirmed.clear()
             self._work_finished.set()
-            self._log.debug(
-                COMMAND_ANSWERED,
-                saga_id=command.saga_id,
-                step=command.step,
-                direction=command.direction,
-                attempt=command.attempt,
-                outcome=type(reply.outcome).__name__,
-                replayed=reply.replayed,
-            )
+            log_answered(self._log, reply)
         finally:
             del self._running[attempt.identity]
             self._slot_freed.set()
