@@ -16,7 +16,7 @@ from countermand.participants.inboxes.memory import MemoryInbox
 from countermand.participants.logging import get_logger
 from countermand.schemas import Command, DefinitionError
 from countermand.schemas.codec import BODY_BYTES_MAX, encode
-from countermand.schemas.messages import CommandMessage, Failed, ReplyMessage, ReplyOutcome, Succeeded
+from countermand.schemas.messages import CommandMessage, Failed, ReplyMessage, ReplyOutcome, Succeeded, UndoBody
 from countermand.schemas.messages import Rejected as RejectedOutcome
 from participants.orders import NOON_MS, Notify, Reserve, Reserved, command
 from participants.worlds import SqlWorld
@@ -221,6 +221,31 @@ class TestCommandsThatCannotBeRun:
         outcome = await stock.answer(command(direction="undo", action="gone"))
         assert isinstance(outcome, Failed)
         assert outcome.code == "unknown_command"
+
+    async def test_an_undo_closes_the_key_of_what_cannot_be_compensated(self, stock: Stock) -> None:
+        """A pivot that was given up gets an undo: never done, it can't be done any more."""
+
+        @stock.participant.handles(Notify)
+        async def notify(command: Notify, context: Context) -> None:
+            raise AssertionError("it runs after its key was closed")
+
+        undo = encode(UndoBody(msgspec.Raw(encode(Notify(order_id="o-1")))))
+        assert await stock.answer(command(direction="undo", action="notify", body=undo)) == Succeeded()
+        late = await stock.answer(command(action="notify", body=encode(Notify(order_id="o-1"))))
+        assert isinstance(late, RejectedOutcome)
+
+    async def test_an_undo_of_what_was_done_and_cannot_be_compensated_says_so(self, stock: Stock) -> None:
+        """It was done after all: asking again changes nothing, a person has to know."""
+
+        @stock.participant.handles(Notify)
+        async def notify(command: Notify, context: Context) -> None:
+            return
+
+        await stock.answer(command(action="notify", body=encode(Notify(order_id="o-1"))))
+        undo = encode(UndoBody(msgspec.Raw(encode(Notify(order_id="o-1")))))
+        outcome = await stock.answer(command(direction="undo", action="notify", body=undo))
+        assert isinstance(outcome, Failed)
+        assert (outcome.code, outcome.retryable) == ("not_compensatable", False)
 
     @pytest.mark.parametrize(
         ("body", "reason"),

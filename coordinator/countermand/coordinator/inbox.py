@@ -1,7 +1,6 @@
 """The coordinator inbox: takes what the broker brings, in natural batches, down the one path."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import structlog
 
@@ -16,11 +15,9 @@ from countermand.coordinator.sending import Sender
 from countermand.coordinator.telemetry import Counters
 from countermand.schemas.errors import StoreUnavailable
 from countermand.schemas.messages import Answer, DefineMessage
-from countermand.wire import Delivery, Message
+from countermand.wire import Delivery, dead_copy
 
 log = structlog.get_logger(__name__)
-
-REASON_HEADER: Final = "countermand-dead-reason"
 
 
 class Inbox:
@@ -101,26 +98,13 @@ class Inbox:
             log.warning("message_malformed", field=fault.field, problem=fault.problem, saga_id=fault.saga_id)
         # A message over a limit is moved by the broker as it is: copying it would be unpacking the bomb.
         whole = [fault.delivery for fault in unreadable if fault.over_limit]
-        copied = [fault for fault in unreadable if not fault.over_limit]
-        await self._sender.send([self._copy(fault) for fault in copied])
-        await self._source.acknowledge([fault.delivery for fault in copied])
+        legible = [fault for fault in unreadable if not fault.over_limit]
+        dead = self._outbox.topology.dead_exchange
+        copies = [
+            dead_copy(fault.delivery, exchange=dead, reason=f"{fault.field}: {fault.problem}") for fault in legible
+        ]
+        nowhere = set(await self._sender.send(copies))
+        # What can't be sent again (a name that is too long, say) goes the same way, and its reason stands in the log.
+        whole += [fault.delivery for place, fault in enumerate(legible) if place in nowhere]
+        await self._source.acknowledge([fault.delivery for place, fault in enumerate(legible) if place not in nowhere])
         await self._source.dead_letter(whole)
-
-    def _copy(self, fault: Unreadable) -> Message:
-        delivery = fault.delivery
-        headers: dict[str, str | int] = {
-            name: value
-            for name, value in delivery.headers.items()
-            if isinstance(value, str | int) and not isinstance(value, bool)
-        }
-        headers[REASON_HEADER] = f"{fault.field}: {fault.problem}"
-        return Message(
-            exchange=self._outbox.topology.dead_exchange,
-            routing_key=delivery.routing_key,
-            body=delivery.body,
-            headers=headers,
-            content_type=delivery.content_type or "application/octet-stream",
-            type=delivery.type or "",
-            correlation_id=delivery.correlation_id,
-            reply_to=delivery.reply_to,
-        )

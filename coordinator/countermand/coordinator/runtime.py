@@ -16,14 +16,14 @@ from countermand.coordinator.sending import Sender
 from countermand.coordinator.settings import Settings, shown
 from countermand.coordinator.store.checks import agree_on_layout, require_safe, server_facts
 from countermand.coordinator.store.saga_store import RedisSagaStore
-from countermand.coordinator.supervision import end, supervise
+from countermand.coordinator.supervision import supervise
 from countermand.coordinator.sweeper import Sweeper
 from countermand.coordinator.telemetry import Counters
 from countermand.coordinator.wakeups import WakeUps
 from countermand.schemas.errors import StoreUnavailable
 from countermand.schemas.identifiers import INBOX_SHARDS
 from countermand.schemas.topology import Topology
-from countermand.wire import Consumer, ConsumerClosed, Publisher
+from countermand.wire import Consumer, ConsumerClosed, Publisher, end
 
 log = structlog.get_logger(__name__)
 
@@ -162,7 +162,7 @@ class Coordinator:
             except BaseException:
                 await store.close()
                 raise
-            if settings.durability != "fsync" or not facts.waitaof:
+            if settings.durability != "fsync" or not (facts.waitaof and facts.aof):
                 return store
             await store.close()
             return self._opener(settings, waitaof=True)

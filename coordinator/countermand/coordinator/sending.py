@@ -9,7 +9,7 @@ import structlog
 from countermand.coordinator.ports import MessagePublisher
 from countermand.coordinator.telemetry import Counters
 from countermand.schemas.topology import Topology
-from countermand.wire import Confirmed, Message, Returned
+from countermand.wire import Confirmed, Message, Refused, Returned
 
 log = structlog.get_logger(__name__)
 
@@ -33,10 +33,11 @@ class Sender:
         self._declare = declare
 
     async def send(self, messages: Sequence[Message]) -> list[int]:
-        """Returns once each message is confirmed or has no queue; the places of those without one.
+        """Returns once each message is confirmed, or can't be: the places of those that no queue has.
 
         What is unknown is sent again: every consumer can tell a repeated message by its key. A command without a queue
-        is tried once more after its queue has been declared anew.
+        is tried once more after its queue has been declared anew. What the protocol can't carry is given up at once:
+        tried for ever, it would keep everything behind it waiting.
         """
         nowhere: list[int] = []
         pending = list(range(len(messages)))
@@ -52,6 +53,10 @@ class Sender:
                         self._counters.count("messages_confirmed")
                     case Returned():
                         returned.append(index)
+                    case Refused(for_good=True, reason=reason):
+                        self._counters.count("messages_unsendable")
+                        log.error("message_unsendable", type=messages[index].type, reason=reason)
+                        nowhere.append(index)
                     case _:
                         again.append(index)
             if again:

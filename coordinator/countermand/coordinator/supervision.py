@@ -1,7 +1,7 @@
 """Loops that don't die: whatever ends one by accident is logged and counted, and the loop begins again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -11,7 +11,6 @@ from countermand.coordinator.telemetry import Counters
 log = structlog.get_logger(__name__)
 
 RESTART_PAUSE_S: Final = 0.5
-CANCEL_AGAIN_S: Final = 0.5
 
 
 async def supervise(name: str, loop: Callable[[], Awaitable[None]], counters: Counters) -> None:
@@ -31,17 +30,3 @@ async def supervise(name: str, loop: Callable[[], Awaitable[None]], counters: Co
             return
         counters.count(f"loop_restarts.{name}")
         await asyncio.sleep(RESTART_PAUSE_S)
-
-
-async def end(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Cancels tasks until they have ended.
-
-    Once is not enough: `asyncio.wait_for` of Python 3.11, which redis-py sends commands under, loses a cancellation
-    that comes in the moment in which what it waits for is done.
-    """
-    pending = {task for task in tasks if not task.done()}
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
-    await asyncio.gather(*tasks, return_exceptions=True)

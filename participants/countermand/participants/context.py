@@ -19,7 +19,7 @@ import msgspec
 from countermand.participants.barrier import Answer, Clock, Entry, Inbox, Proceed, Recorded, answer_to
 from countermand.participants.errors import Rejected, ResultTooLarge, Retry, WrongResult
 from countermand.participants.logging import HANDLER_FAILED, INBOX_FAILED, bound_logger, place_of
-from countermand.schemas.codec import decode_body, encode
+from countermand.schemas.codec import check_undo_body, decode_body, encode
 from countermand.schemas.errors import LimitExceeded, MalformedMessage
 from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import CommandMessage, Failed, Succeeded, UndoBody
@@ -146,7 +146,7 @@ class Runner:
             return Answer(Failed(retry.code, retry.reason, entry.rolled_back, retry.after_ms))
         except ResultTooLarge as error:
             self._handler_failed(command, entry, error)
-            return Answer(Failed(error.code, str(error), entry.rolled_back))
+            return Answer(Failed(error.code, str(error), entry.rolled_back, retryable=False))
         except Exception as error:  # Handlers are other people's code: anything can come out of them.
             answer = self._handler_failed(command, entry, error)
             if limit.expired():
@@ -183,9 +183,13 @@ class Runner:
         contract = self._contracts.get(command.action)
         if contract is None or contract.compensation is None:
             reason = f"{command.participant} has no compensation for {command.action}"
-            return Answer(Failed("unknown_command", reason, entry.rolled_back))
+            # A contract without a compensation gets an undo only to close its key. Here it was done after all: that is
+            # for a person, and asking again changes nothing. An action that nobody knows may be a release away.
+            final = contract is not None and not contract.compensatable
+            code = "not_compensatable" if final else "unknown_command"
+            return Answer(Failed(code, reason, entry.rolled_back, retryable=not final))
         try:
-            undo = decode_body(command.body, UndoBody)
+            undo = decode_body(command.body, UndoBody, check=check_undo_body)
             body = decode_body(bytes(undo.command), contract.type, field="body.command")
             # Our own record of the result comes first: the coordinator may never have heard of it.
             known = undo.result if verdict.result is None else verdict.result

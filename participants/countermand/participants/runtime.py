@@ -27,11 +27,22 @@ from countermand.participants.logging import (
     place_of,
 )
 from countermand.schemas.envelope import Incoming, read_command, saga_id_of, write_reply
-from countermand.schemas.errors import BrokerUnavailable, MalformedMessage
+from countermand.schemas.errors import BrokerUnavailable, LimitExceeded, MalformedMessage
 from countermand.schemas.identifiers import inbox_key, step_key
 from countermand.schemas.messages import CommandMessage, ReplyMessage
 from countermand.schemas.topology import Topology
-from countermand.wire import Confirmed, Consumer, ConsumerClosed, Delivery, Message, Publisher, PublishOutcome, Returned
+from countermand.wire import (
+    Confirmed,
+    Consumer,
+    ConsumerClosed,
+    Delivery,
+    Message,
+    Publisher,
+    PublishOutcome,
+    Returned,
+    dead_copy,
+    end,
+)
 
 if TYPE_CHECKING:
     from countermand.participants.participant import Participant
@@ -122,12 +133,12 @@ class Runtime:
         """
         deadline = asyncio.get_running_loop().time() + drain_s
         try:
-            await _cancelled(self._taking)
+            await end(_present(self._taking))
             await self._consumer.pause()
             await self._finish_handlers(deadline)
             await self._finish_replies(deadline)
         finally:
-            await _cancelled(self._sending, *(attempt.task for attempt in self._running.values()))
+            await end(_present(self._sending, *(attempt.task for attempt in self._running.values())))
             await self._consumer.close()
             await self._publisher.close()
             self._log.info(PARTICIPANT_STOPPED)
@@ -160,21 +171,18 @@ class Runtime:
             await self._begin(deliveries)
 
     async def _begin(self, deliveries: Sequence[Delivery]) -> None:
-        unreadable = []
         for delivery in deliveries:
             try:
                 command = self._read(delivery)
             except MalformedMessage as error:
-                unreadable.append(delivery)
                 self._log.error(COMMAND_DEAD_LETTERED, saga_id=error.saga_id, field=error.field, code=error.code)
+                await self._bury(delivery, error)
                 continue
             attempt = Attempt(command, delivery)
             if (running := self._running.setdefault(attempt.identity, attempt)) is not attempt:
                 running.deliveries.append(delivery)
                 continue
             attempt.task = asyncio.create_task(self._run(attempt))
-        if unreadable:
-            await self._dead_letter(unreadable)
 
     def _read(self, delivery: Delivery) -> CommandMessage:
         """The command, if it is one and it is ours. Raises MalformedMessage, which names the saga if it can."""
@@ -209,6 +217,17 @@ class Runtime:
         finally:
             del self._running[attempt.identity]
             self._slot_freed.set()
+
+    async def _bury(self, delivery: Delivery, error: MalformedMessage) -> None:
+        """Dead-letters what can't be read, with the reason unless it is over a limit: such a thing isn't copied."""
+        if not isinstance(error, LimitExceeded):
+            copy = dead_copy(delivery, exchange=self._topology.dead_exchange, reason=str(error))
+            (outcome,) = await self._publisher.publish([copy])
+            if isinstance(outcome, Confirmed):
+                self.commands_dead_lettered += 1
+                await self._consumer.acknowledge([delivery])
+                return
+        await self._dead_letter([delivery])
 
     async def _dead_letter(self, deliveries: Sequence[Delivery]) -> None:
         self.commands_dead_lettered += len(deliveries)
@@ -292,9 +311,5 @@ class Runtime:
             await asyncio.sleep(LOOP_PAUSE_S)
 
 
-async def _cancelled(*tasks: asyncio.Task[None] | None) -> None:
-    """Cancels tasks and waits for their end."""
-    present = [task for task in tasks if task is not None]
-    for task in present:
-        task.cancel()
-    await asyncio.gather(*present, return_exceptions=True)
+def _present(*tasks: asyncio.Task[None] | None) -> list[asyncio.Task[None]]:
+    return [task for task in tasks if task is not None]

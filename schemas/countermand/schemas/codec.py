@@ -4,7 +4,7 @@ Limits are checked before or while parsing, so that a bomb is never unpacked. Ea
 """
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeVar, cast
 
@@ -14,6 +14,9 @@ from countermand.schemas.errors import LimitExceeded, MalformedMessage
 
 BODY_BYTES_MAX: Final = 256 * 1024  # Payloads are facts about a step, not files; a claim check carries files.
 JSON_DEPTH_MAX: Final = 32  # Deeper than any honest payload; shallow enough for every language's parser.
+# An undo carries the command and its result, each as large as a body may be. Refused, it could never be undone.
+UNDO_BYTES_MAX: Final = 2 * BODY_BYTES_MAX + 64
+UNDO_DEPTH_MAX: Final = JSON_DEPTH_MAX + 1
 HEADERS_MAX: Final = 64
 HEADERS_BYTES_MAX: Final = 16 * 1024
 
@@ -33,27 +36,27 @@ def _decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(type_)
 
 
-def decode_checked(body: bytes, type_: type[T]) -> T:
-    """Decodes JSON that came from outside; msgspec's own errors pass through.
+def decode_checked(body: bytes, type_: type[T], *, check: Callable[[bytes], None] | None = None) -> T:
+    """Decodes JSON that came from outside; msgspec's own errors pass through. `check` is `check_body` unless given.
 
     Raises:
         LimitExceeded: the body is too large or nested too deeply.
         msgspec.ValidationError: a field has the wrong shape (the error names its path).
         msgspec.DecodeError: not JSON.
     """
-    check_body(body)
+    (check or check_body)(body)
     decoded: T = _decoder(cast("Hashable", type_)).decode(body)
     return decoded
 
 
-def decode_body(body: bytes, type_: type[T], *, field: str = "body") -> T:
+def decode_body(body: bytes, type_: type[T], *, field: str = "body", check: Callable[[bytes], None] | None = None) -> T:
     """Decodes the body of a message.
 
     Raises:
         MalformedMessage: with the path of the fault.
     """
     try:
-        return decode_checked(body, type_)
+        return decode_checked(body, type_, check=check)
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `$")
         raise MalformedMessage(f"{field}{path.rstrip('`')}", problem) from error
@@ -61,16 +64,23 @@ def decode_body(body: bytes, type_: type[T], *, field: str = "body") -> T:
         raise MalformedMessage(field, f"not valid JSON: {error}") from error
 
 
-def check_body(body: bytes, *, field: str = "body") -> None:
+def check_body(
+    body: bytes, *, field: str = "body", bytes_max: int = BODY_BYTES_MAX, depth_max: int = JSON_DEPTH_MAX
+) -> None:
     """Refuses a body that is over the limits, without parsing it.
 
     Raises:
         LimitExceeded: says the size or the depth found and the limit.
     """
-    if len(body) > BODY_BYTES_MAX:
-        raise LimitExceeded(field, f"{len(body)} bytes; at most {BODY_BYTES_MAX} are allowed")
-    if body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX and _depth(body) > JSON_DEPTH_MAX:
-        raise LimitExceeded(field, f"nested deeper than {JSON_DEPTH_MAX} levels")
+    if len(body) > bytes_max:
+        raise LimitExceeded(field, f"{len(body)} bytes; at most {bytes_max} are allowed")
+    if body.count(b"{") + body.count(b"[") > depth_max and _depth(body) > depth_max:
+        raise LimitExceeded(field, f"nested deeper than {depth_max} levels")
+
+
+def check_undo_body(body: bytes, *, field: str = "body") -> None:
+    """As `check_body`, for an undo: a command and its result in one."""
+    check_body(body, field=field, bytes_max=UNDO_BYTES_MAX, depth_max=UNDO_DEPTH_MAX)
 
 
 def check_headers(headers: Mapping[str, object]) -> None:

@@ -11,7 +11,7 @@ from typing import Final, Literal, cast
 
 import msgspec
 
-from countermand.schemas.codec import check_body, check_headers, decode_body, encode
+from countermand.schemas.codec import check_body, check_headers, check_undo_body, decode_body, encode
 from countermand.schemas.errors import InvalidIdentifier, MalformedMessage
 from countermand.schemas.identifiers import Direction, checked_name, checked_saga_id, checked_slug, checked_tags
 from countermand.schemas.messages import (
@@ -212,8 +212,10 @@ def message_type(incoming: Incoming) -> str:
     content_type = (incoming.content_type or JSON).partition(";")[0].strip()
     if content_type != JSON:
         raise MalformedMessage("content_type", f"{content_type[:64]!r} is not read here; expected {JSON!r}")
-    check_body(incoming.body)
-    return _text(incoming, "ce-type")
+    type_ = _text(incoming, "ce-type")
+    undo = type_ == COMMAND and incoming.headers.get("ce-sagadirection") == "undo"
+    (check_undo_body if undo else check_body)(incoming.body)
+    return type_
 
 
 def read_command(incoming: Incoming) -> CommandMessage:

@@ -6,6 +6,7 @@ alarm of the broker stops publishers and would stop acknowledgements with them.
 """
 
 from countermand.wire.consumer import Consumer, ConsumerClosed
+from countermand.wire.dead import REASON_HEADER, dead_copy
 from countermand.wire.message import (
     Confirmed,
     Delivery,
@@ -16,6 +17,7 @@ from countermand.wire.message import (
     Unknown,
 )
 from countermand.wire.publisher import Publisher
+from countermand.wire.tasks import end
 
 __all__ = [
     "Publisher",
@@ -28,4 +30,7 @@ __all__ = [
     "Returned",
     "Refused",
     "Unknown",
+    "dead_copy",
+    "REASON_HEADER",
+    "end",
 ]

@@ -37,9 +37,13 @@ class Returned(msgspec.Struct, frozen=True, tag="returned"):
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """The message is not with the broker, and sending it again unchanged may not help."""
+    """The message is not with the broker, and sending it again unchanged may not help.
+
+    `for_good`: it never helps, because the protocol can't carry this message.
+    """
 
     reason: str
+    for_good: bool = False
 
 
 class Unknown(msgspec.Struct, frozen=True, tag="unknown"):

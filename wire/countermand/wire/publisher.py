@@ -153,7 +153,7 @@ class Publisher:
             try:
                 frames = encode(message, message_id, channel_number=session.channel.number, frame_max=frame_max)
             except Unencodable as error:
-                batch.settle(index, Refused(str(error)))
+                batch.settle(index, Refused(str(error), for_good=True))
                 continue
             chunk.append((index, message_id, frames))
             size += len(frames)
@@ -192,7 +192,7 @@ class Publisher:
                 mandatory=message.mandatory,
             )
         except Unencodable as error:
-            batch.settle(index, Refused(str(error)))
+            batch.settle(index, Refused(str(error), for_good=True))
         except asyncio.CancelledError as error:
             if cancelled_from_outside():
                 raise

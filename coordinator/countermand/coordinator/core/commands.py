@@ -61,7 +61,7 @@ def command_body(plan: Plan, saga: Saga, step: StepNode, direction: Direction) -
         LimitExceeded: the command would be larger, or nested deeper, than a message may be.
     """
     body = plan.render_input(step.name, saga.state.saga_id, saga.input, saga.results)
-    if direction == "undo":
-        body = encode(UndoBody(msgspec.Raw(body), saga.results.get(step.name, _NULL)))
     check_body(body, field=f"steps.{step.name}.input")
+    if direction == "undo":
+        return encode(UndoBody(msgspec.Raw(body), saga.results.get(step.name, _NULL)))
     return body

@@ -50,7 +50,10 @@ def evolve(state: SagaState | None, entry: JournalEntry, at_ms: int) -> SagaStat
         case AttemptFailed():
             return _attempt_failed(state, entry)
         case TurnDeferred(failure=failure):
-            return replace(state, turn=failure, deadline_seen=state.deadline_seen or failure.code == "deadline")
+            # The first reason to turn stays the reason.
+            return replace(
+                state, turn=state.turn or failure, deadline_seen=state.deadline_seen or failure.code == "deadline"
+            )
         case CompensationStarted(failure=failure):
             return _turned(state, entry)
         case DeadlineMissed():

@@ -33,9 +33,16 @@ def backward_frontier(root: Node, state: SagaState) -> Frontier:
 
 
 def needs_compensation(step: StepNode, state: SagaState) -> bool:
-    """Whether the step's action was done or may have been done, and its definition can undo it (invariant I5)."""
+    """Whether the saga may not end before the participant has acknowledged the step's undo (invariant I5).
+
+    Every action that was asked for is undone, unless it was rejected: a rejection stands on record under the step's
+    key, so nothing can be done under it any more. A failure doesn't, however surely its attempt was rolled back: a copy
+    of the command may still be on the way. For the same reason a pivot that was given up gets an undo, though it has no
+    compensation: the barrier then closes its key, or says that the pivot was done after all.
+    """
     known = state.steps.get(step.name)
-    return known is not None and step.can_be_undone and known.do.status in ("succeeded", "unknown")
+    closable = step.can_be_undone or step.kind == "pivot"
+    return known is not None and closable and known.do.status in ("succeeded", "unknown", "not_done")
 
 
 def _forward(node: Node, state: SagaState, found: list[StepNode]) -> bool:

@@ -105,16 +105,17 @@ def fail_attempt(draft: Draft, step: StepNode, direction: Direction, track: Trac
 
 
 def _settle_do(draft: Draft, step: StepNode, track: Track, reply: ReplyMessage) -> None:
-    undoing = draft.state.steps[step.name].undo is not None
+    undo = draft.state.steps[step.name].undo
     match reply.outcome:
         case _ if track.status in _SETTLED:
             draft.ignore(reply, "duplicate")
-        case _ if undoing or track.status == "not_done":
-            draft.ignore(reply, "late")
-        case Succeeded(result=result):
-            # While the saga goes back, a late success is still worth having: its compensation learns the result.
+        case Succeeded(result=result) if undo is None or undo.status in ("waiting", "exhausted"):
+            # While the saga goes back, a late success is still worth having: the next attempt to compensate learns the
+            # result. A compensation that is out stays what it was: its command is the same whenever it is sent again.
             draft.take_result(step.name, result)
             draft.add(StepSucceeded(step.name, "do", reply.attempt))
+        case _ if undo is not None or draft.state.phase == "compensating":
+            draft.ignore(reply, "late")
         case Rejected(code=code, reason=reason):
             draft.add(StepRejected(step.name, "do", reply.attempt, code, reason))
             _rejected(draft, step, code, reason)
