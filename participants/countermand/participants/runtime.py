@@ -171,18 +171,21 @@ class Runtime:
             await self._begin(deliveries)
 
     async def _begin(self, deliveries: Sequence[Delivery]) -> None:
+        unreadable: list[tuple[Delivery, MalformedMessage]] = []
         for delivery in deliveries:
             try:
                 command = self._read(delivery)
             except MalformedMessage as error:
                 self._log.error(COMMAND_DEAD_LETTERED, saga_id=error.saga_id, field=error.field, code=error.code)
-                await self._bury(delivery, error)
+                unreadable.append((delivery, error))
                 continue
             attempt = Attempt(command, delivery)
             if (running := self._running.setdefault(attempt.identity, attempt)) is not attempt:
                 running.deliveries.append(delivery)
                 continue
             attempt.task = asyncio.create_task(self._run(attempt))
+        if unreadable:
+            await self._bury(unreadable)
 
     def _read(self, delivery: Delivery) -> CommandMessage:
         """The command, if it is one and it is ours. Raises MalformedMessage, which names the saga if it can."""
@@ -218,16 +221,18 @@ class Runtime:
             del self._running[attempt.identity]
             self._slot_freed.set()
 
-    async def _bury(self, delivery: Delivery, error: MalformedMessage) -> None:
+    async def _bury(self, unreadable: Sequence[tuple[Delivery, MalformedMessage]]) -> None:
         """Dead-letters what can't be read, with the reason unless it is over a limit: such a thing isn't copied."""
-        if not isinstance(error, LimitExceeded):
-            copy = dead_copy(delivery, exchange=self._topology.dead_exchange, reason=str(error))
-            (outcome,) = await self._publisher.publish([copy])
-            if isinstance(outcome, Confirmed):
-                self.commands_dead_lettered += 1
-                await self._consumer.acknowledge([delivery])
-                return
-        await self._dead_letter([delivery])
+        dead = self._topology.dead_exchange
+        legible = [(delivery, error) for delivery, error in unreadable if not isinstance(error, LimitExceeded)]
+        copies = [dead_copy(delivery, exchange=dead, reason=str(error)) for delivery, error in legible]
+        outcomes = await self._publisher.publish(copies) if copies else []
+        told = [
+            delivery for (delivery, _), outcome in zip(legible, outcomes, strict=True) if isinstance(outcome, Confirmed)
+        ]
+        self.commands_dead_lettered += len(told)
+        await self._consumer.acknowledge(told)
+        await self._dead_letter([delivery for delivery, _ in unreadable if delivery not in told])
 
     async def _dead_letter(self, deliveries: Sequence[Delivery]) -> None:
         self.commands_dead_lettered += len(deliveries)

@@ -18,6 +18,7 @@ FRAME_OVERHEAD = 8  # Type, channel and size in front, the end octet behind.
 SHORT_STRING_BYTES_MAX = 255
 HEADER_NAME_BYTES_MAX = 128  # The protocol's field name (section 4.2.5.5).
 METHODS_CACHED_MAX = 1024  # There are as many as participants, times a few.
+HEADER_NAMES_CACHED_MAX = 1024  # The protocol has some thirty.
 
 _FRAME_START = struct.Struct(">BHI")
 _CONTENT = struct.Struct(">HHQH")  # Class, weight, body size, which properties follow.
@@ -117,22 +118,27 @@ def _short(field: str, value: str) -> bytes:
 def _table(headers: Mapping[str, str | int]) -> bytes:
     parts = [b""]
     for name, value in headers.items():
-        key = name.encode()
-        if len(key) > HEADER_NAME_BYTES_MAX:
-            raise Unencodable(f"the name of the header {name[:32]!r}… is longer than 128 bytes")
         if isinstance(value, str):
             text = value.encode()
-            parts += (bytes((len(key),)), key, b"S", _LONG.pack(len(text)), text)
+            parts += (_header_name(name), b"S", _LONG.pack(len(text)), text)
         elif isinstance(value, int) and not isinstance(value, bool):
             try:
                 number = _SIGNED_64.pack(value)
             except struct.error:
                 raise Unencodable(f"the header {name!r} is no 64-bit integer") from None
-            parts += (bytes((len(key),)), key, b"l", number)
+            parts += (_header_name(name), b"l", number)
         else:
             raise Unencodable(f"the header {name!r} is a {type(value).__name__}; expected str or int")
     parts[0] = _LONG.pack(sum(map(len, parts)))
     return b"".join(parts)
+
+
+@lru_cache(HEADER_NAMES_CACHED_MAX)
+def _header_name(name: str) -> bytes:
+    key = name.encode()
+    if len(key) > HEADER_NAME_BYTES_MAX:
+        raise Unencodable(f"the name of the header {name[:32]!r}… is longer than 128 bytes")
+    return bytes((len(key),)) + key
 
 
 def _body_frames(body: bytes, channel_number: int, frame_max: int) -> Iterator[bytes]:

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import hiredis
 import msgspec
 import redis.exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -56,10 +57,19 @@ class Call(msgspec.Struct, frozen=True):
         return (head, len(self.keys), *self.keys, *self.arguments)
 
 
+class PackedConnection(Connection):
+    """A connection whose commands are packed by hiredis: redis-py's asyncio side only parses with it."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        return [hiredis.pack_command(args)]
+
+
 def connect(url: str, *, timeout_s: float) -> Redis:
     """A client that waits for a free connection, gives up after `timeout_s`, and never repeats a call by itself."""
     pool = BlockingConnectionPool.from_url(
         url,
+        # An address of `rediss://` or `unix://` brings the class of its own.
+        connection_class=PackedConnection,
         max_connections=CONNECTIONS_MAX,
         timeout=timeout_s,
         socket_timeout=timeout_s,

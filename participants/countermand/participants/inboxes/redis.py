@@ -29,6 +29,7 @@ import msgspec
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
 from countermand.participants.barrier import Clock, Row, Rows, check_low_water_mark, now_ms
@@ -45,6 +46,8 @@ RENEWALS_PER_LEASE: Final = 3
 CONNECTIONS_MAX: Final = 8
 ANSWER_TIMEOUT_S: Final = 5.0
 SCAN_COUNT: Final = 500
+
+Argument = str | bytes | int
 
 _row_decoder: msgspec.json.Decoder[Row] = msgspec.json.Decoder(Row)
 _row_encoder = msgspec.json.Encoder()
@@ -82,6 +85,7 @@ class RedisInbox:
         if lease_ms <= 0:
             raise SettingsError(f"lease_ms: {lease_ms} is not above 0")
         self._client: Any = client
+        self._calls = _Calls(client)
         self._owned = False
         self._prefix = f"{prefix}:inbox:"
         self._lease_ms = lease_ms
@@ -153,12 +157,65 @@ class RedisInbox:
     async def _run(self, script: _Script, key: bytes | str, *arguments: str | bytes | int) -> Any:
         try:
             try:
-                return await self._client.evalsha(script.digest, 1, key, *arguments)
+                return await self._calls.run("EVALSHA", script.digest, 1, key, *arguments)
             except NoScriptError:
                 # The server forgets scripts when it restarts; EVAL brings this one back and runs it at once.
-                return await self._client.eval(script.source, 1, key, *arguments)
+                return await self._calls.run("EVAL", script.source, 1, key, *arguments)
         except (RedisError, OSError, TimeoutError) as error:
             raise _unavailable(error) from error
+
+
+class _Calls:
+    """Sends what is called while a round trip is under way together in the next one.
+
+    Handlers run side by side, each with two calls: one by one they would cost a write, a read and, with
+    `appendfsync always`, a wait for the disk each. A cluster's client has no round trip that spans its nodes.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._together = not isinstance(client, RedisCluster)
+        self._waiting: list[tuple[tuple[Argument, ...], asyncio.Future[Any]]] = []
+        self._sending: asyncio.Task[None] | None = None
+
+    async def run(self, *command: Argument) -> Any:
+        """The answer to a command. Raises what the client would raise for it."""
+        if not self._together:
+            return await self._client.execute_command(*command)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((command, answer))
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send())
+        return await answer
+
+    async def _send(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                pipeline = self._client.pipeline(transaction=False)
+                for command, _ in batch:
+                    pipeline.execute_command(*command)
+                answers = await pipeline.execute(raise_on_error=False)
+            except BaseException as error:
+                # Whatever ended the round trip ended it for all of them, and nobody knows which of them were run.
+                for _, answer in batch:
+                    if not answer.done():
+                        answer.set_exception(_lost(error))
+                if isinstance(error, Exception):
+                    continue
+                raise
+            for (_, waiting), answer in zip(batch, answers, strict=True):
+                if waiting.done():
+                    continue
+                if isinstance(answer, Exception):
+                    waiting.set_exception(answer)
+                else:
+                    waiting.set_result(answer)
+
+
+def _lost(error: BaseException) -> Exception:
+    # One exception raised in many tasks would gather all of their tracebacks.
+    return RedisConnectionError(f"{type(error).__name__}: {error}")
 
 
 class RedisEntry(MarkedEntry):
