@@ -19,10 +19,11 @@ from countermand.schemas.errors import BrokerUnavailable, CountermandError, Inva
 from countermand.schemas.identifiers import inbox_key, new_secret
 from countermand.schemas.messages import Accepted, Defined, Outcome, Refused, RequestMessage
 from countermand.schemas.topology import Topology
-from countermand.wire import Confirmed, Consumer, ConsumerClosed, Message, Publisher, PublishOutcome, Unknown
+from countermand.wire import Confirmed, Consumer, ConsumerClosed, Message, Publisher, PublishOutcome, Returned, Unknown
 
 BATCH_MAX: Final = 500  # What one socket write carries without keeping heartbeats waiting.
 PREFETCH: Final = 1_000
+REDECLARED_PAUSE_S: Final = 0.2  # A queue that is deleted again and again must not be declared in a tight loop.
 
 ANSWER_MALFORMED: Final = "answer_malformed"
 CLIENT_FAILED: Final = "client_failed"
@@ -168,6 +169,10 @@ class Correspondence:
                 await asyncio.wait({answer}, timeout=self._answer_timeout_s)
             case Unknown():
                 return
+            case Returned():
+                # Somebody deleted the coordinator inbox; declared again, it keeps the request until one is back.
+                await self._publisher.declare(self._topology.common())
+                await asyncio.wait({answer}, timeout=REDECLARED_PAUSE_S)
             case outcome:
                 raise BrokerUnavailable(f"the broker did not take the request: {outcome}")
 
