@@ -215,13 +215,25 @@ async def test_settling_an_older_version_does_nothing(bench: Bench) -> None:
 
 
 async def test_a_later_commit_takes_the_guard_over_and_says_which(bench: Bench) -> None:
-    """A delivery's commit needs no guard: the one that it finds is gone, and its messages are its own now."""
+    """The messages that it guards are the committer's now. If it crashes too, the guard still fires."""
     saga = await commit(bench.store, started("s1", guard_ms=HOUR_MS))
+    guarded_until = await bench.due()
     made = reserved(saga)
     assert await bench.store.commit([made]) == [Committed(taken_over=1)]
+    assert await bench.due() == guarded_until
+    assert await bench.store.load(["s1"]) == [Loaded(made.saga, guard=1)]
+    await bench.store.settle([Settlement("s1", made.saga.state.version)])
     assert await bench.due() == {"s1": made.wake_at_ms}
     assert await bench.store.load(["s1"]) == [Loaded(made.saga)]
     assert await bench.store.commit([watched(made.saga)]) == [Committed(taken_over=None)]
+
+
+async def test_a_guarded_commit_over_a_guard_keeps_the_older_one(bench: Bench) -> None:
+    """Two crashes in a row: what the first left unsent is still known after the second."""
+    saga = await commit(bench.store, started("s1", guard_ms=HOUR_MS))
+    made = msgspec.structs.replace(reserved(saga), guard_ms=HOUR_MS)
+    assert await bench.store.commit([made]) == [Committed(taken_over=1)]
+    assert await bench.store.load(["s1"]) == [Loaded(made.saga, guard=1)]
 
 
 async def test_settling_version_zero_clears_a_wake_up_without_a_saga(bench: Bench) -> None:

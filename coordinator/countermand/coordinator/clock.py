@@ -15,6 +15,10 @@ def steady_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
+# An answer that was so long on its way, or waited so long to be read, says little about what time it is now.
+SAMPLE_MS_MAX = 1_000
+
+
 class StoreClock:
     """Knows the store's time without asking for it at every event.
 
@@ -27,7 +31,7 @@ class StoreClock:
     ) -> None:
         self.tolerance_ms = tolerance_ms
         self._hold_ms = hold_ms
-        self._steady_ms = steady_ms
+        self.steady_ms = steady_ms
         self._counters = counters
         self._offset_ms: int | None = None
         self._jumped_at_ms: int | None = None
@@ -36,20 +40,22 @@ class StoreClock:
         """The store's time, as far as it is known."""
         if self._offset_ms is None:
             raise RuntimeError("the clock has not been set yet")
-        return self._steady_ms() + self._offset_ms
+        return self.steady_ms() + self._offset_ms
 
     def expected_ms(self) -> int | None:
         """What the store should say if asked now; null while it has not been asked yet."""
         return None if self._offset_ms is None else self.now_ms()
 
-    def set(self, store_ms: int) -> None:
-        """Takes the store's word."""
-        self._offset_ms = store_ms - self._steady_ms()
+    def set(self, store_ms: int, *, took_ms: int = 0) -> None:
+        """Takes the store's word, which took so long to come. A word that is old when it comes is left aside."""
+        if took_ms > SAMPLE_MS_MAX:
+            return
+        self._offset_ms = store_ms - self.steady_ms()
         self._jumped_at_ms = None
 
     def jumped(self, store_ms: int) -> None:
         """The store's clock is elsewhere; it is believed if it still is after the hold."""
-        steady = self._steady_ms()
+        steady = self.steady_ms()
         if self._jumped_at_ms is None:
             self._jumped_at_ms = steady
             self._counters.count("clock_jumps")

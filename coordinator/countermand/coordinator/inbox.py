@@ -1,5 +1,6 @@
 """The coordinator inbox: takes what the broker brings, in natural batches, down the one path."""
 
+import asyncio
 from collections.abc import Sequence
 
 import structlog
@@ -48,12 +49,28 @@ class Inbox:
             await self.take(await self._source.next_batch(self._batch_max))
 
     async def take(self, deliveries: list[Delivery]) -> None:
-        """Carries one batch through and settles it. What fails by a fault of ours comes again, up to a limit."""
+        """Carries one batch through and settles it.
+
+        If a fault of ours stops it, each delivery is tried alone, so that only the guilty one is given back to the
+        broker, which brings it again up to a limit.
+        """
         try:
             await self._take(deliveries)
-        except Exception:
-            await self._source.release(deliveries)
-            raise
+        except (Exception, asyncio.CancelledError) as error:
+            _raise_if_stopped(error)
+            log.exception("batch_failed", deliveries=len(deliveries))
+            self._counters.count("batches_failed")
+            for delivery in deliveries:
+                await self._take_alone(delivery)
+
+    async def _take_alone(self, delivery: Delivery) -> None:
+        try:
+            await self._take([delivery])
+        except (Exception, asyncio.CancelledError) as error:
+            _raise_if_stopped(error)
+            log.exception("delivery_failed", type=delivery.type, saga_id=delivery.correlation_id)
+            self._counters.count("deliveries_failed")
+            await self._source.release([delivery])
 
     async def _take(self, deliveries: list[Delivery]) -> None:
         items: list[Item] = []
@@ -103,8 +120,15 @@ class Inbox:
         copies = [
             dead_copy(fault.delivery, exchange=dead, reason=f"{fault.field}: {fault.problem}") for fault in legible
         ]
-        nowhere = set(await self._sender.send(copies))
+        nowhere = {each.index for each in await self._sender.send(copies)}
         # What can't be sent again (a name that is too long, say) goes the same way, and its reason stands in the log.
         whole += [fault.delivery for place, fault in enumerate(legible) if place in nowhere]
         await self._source.acknowledge([fault.delivery for place, fault in enumerate(legible) if place not in nowhere])
         await self._source.dead_letter(whole)
+
+
+def _raise_if_stopped(error: BaseException) -> None:
+    """Raises a cancellation that somebody asked for; a lost connection can surface as one that nobody did."""
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error

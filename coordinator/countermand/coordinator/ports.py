@@ -37,7 +37,10 @@ class Commit(msgspec.Struct, frozen=True):
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """It stands. `taken_over` is the version of a guard that was still set: its messages are now the committer's."""
+    """It stands. `taken_over` is the version of a guard that was still set: its messages are now the committer's.
+
+    The guard stays set until a version that is not older is settled: should the committer crash too, it still fires.
+    """
 
     taken_over: int | None = None
 
@@ -99,7 +102,11 @@ class SagaStore(Protocol):
     """Keeps sagas. Every method may raise `StoreUnavailable`: then a write may or may not have been made."""
 
     async def load(self, saga_ids: Sequence[str]) -> list[Loaded | None]:
-        """The sagas, in the order asked for, all in one round trip."""
+        """The sagas, in the order asked for, all in one round trip.
+
+        Raises:
+            SagaUnreadable: what is stored under one of the ids can't be read; names the first such.
+        """
 
     async def commit(self, commits: Sequence[Commit]) -> list[CommitAnswer]:
         """Makes each commit on its own, all in one round trip, as durable as the store has been told to be."""
@@ -145,8 +152,8 @@ class SagaStore(Protocol):
     async def put_due(self, saga_id: str, version: int, at_ms: int) -> bool:
         """Gives a saga a wake-up if it has none and is still at this version; whether it did."""
 
-    async def retire(self, *, limit: int) -> int:
-        """Removes sagas whose retention has passed, whole; how many."""
+    async def retire(self, *, limit: int, expected_ms: int | None = None, tolerance_ms: int = 0) -> int:
+        """Removes sagas whose retention has passed, whole; how many. Does nothing while the clock is off."""
 
     async def close(self) -> None:
         """Gives up the connections."""

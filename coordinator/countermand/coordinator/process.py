@@ -9,6 +9,7 @@ is a function of its state, and is sent again under the same keys.
 """
 
 import asyncio
+import secrets
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -28,14 +29,15 @@ from countermand.coordinator.outbox import Outbox, caused_by, lifecycle_of
 from countermand.coordinator.ports import Commit, CommitAnswer, Committed, Loaded, SagaStore, Settlement
 from countermand.coordinator.sending import Sender
 from countermand.coordinator.telemetry import Counters
-from countermand.schemas.errors import CountermandError, InvariantViolated, StoreUnavailable
+from countermand.schemas.errors import CountermandError, InvariantViolated, SagaUnreadable, StoreUnavailable
 from countermand.schemas.identifiers import new_secret
 from countermand.schemas.messages import CommandMessage, Refused
 from countermand.wire import Message
 
 log = structlog.get_logger(__name__)
 
-COMMIT_ATTEMPTS_MAX: Final = 8  # Two writers collide rarely; eight times in a row means a bug.
+ROUNDS_ALARMING: Final = 50  # Many writers of one saga collide for a while; this often in a row is worth a look.
+CONFLICT_PAUSE_MS_MAX: Final = 64  # Longer than a commit takes, so that those who collided meet no more.
 STORE_PAUSE_S: Final = 0.5  # A store that is away is asked again at this pace; the events wait here, unsettled.
 HISTORY_LOOKED_AT: Final = 1_000  # How far back what a repeated event once caused is looked for.
 
@@ -51,6 +53,8 @@ class Step(msgspec.Struct):
     records: tuple[Record, ...] = ()
     results: dict[str, msgspec.Raw] = {}
     answers: tuple[Addressed, ...] = ()
+    unheard: list[Item] = []
+    plans: dict[int, Plan | None] = {}
     token: str = ""
     again: bool = False
     taken_over: int | None = None
@@ -90,36 +94,71 @@ class OnePath:
         """
         aside: list[Item] = []
         steps = _by_saga(items)
-        for _ in range(COMMIT_ATTEMPTS_MAX):
-            await self._load(steps)
+        rounds = 0
+        while steps:
+            aside += await self._load(steps)
             aside += self._decide(steps)
             done, steps = await self._commit(steps)
+            # Only now is it certain that they were refused: in another round they could have been accepted.
+            aside += [item for step in done for item in step.unheard]
             await self._publish(done)
             await self._settle(done)
-            if not steps:
-                return aside
-        late = [item for step in steps for item in step.items]
-        log.error("commit_conflicts_exhausted", sagas=[step.saga_id for step in steps], attempts=COMMIT_ATTEMPTS_MAX)
-        return aside + late
+            rounds += 1
+            if steps:
+                await self._yield_to_others(steps, rounds)
+        return aside
+
+    async def _yield_to_others(self, steps: list[Step], rounds: int) -> None:
+        """Makes room: of those who collide, one always wins, and everybody's turn comes."""
+        if rounds % ROUNDS_ALARMING == 0:
+            self._counters.count("commit_conflicts_lasting")
+            log.warning("commit_conflicts_lasting", sagas=[step.saga_id for step in steps], rounds=rounds)
+        pause_ms = secrets.randbelow(min(2**rounds, CONFLICT_PAUSE_MS_MAX))
+        await asyncio.sleep(pause_ms / 1000)
 
     # --- load
 
-    async def _load(self, steps: list[Step]) -> None:
-        while True:
+    async def _load(self, steps: list[Step]) -> list[Item]:
+        """Loads all sagas; the items of those that can't be read, which are taken out of `steps`."""
+        aside: list[Item] = []
+        while steps:
             try:
                 found = await self._store.load([step.saga_id for step in steps])
-                for step, loaded in zip(steps, found, strict=True):
-                    step.loaded = loaded
-                    step.plan = await self._plan_for(step)
+                break
+            except StoreUnavailable as error:
+                await self.wait_for_store(error)
+            except SagaUnreadable as error:
+                aside += self._take_out(steps, {error.saga_id}, error)
+        for step, loaded in zip(list(steps), found if steps else [], strict=True):
+            step.loaded = loaded
+            try:
+                await self._find_plans(step)
+            except CountermandError as error:
+                aside += self._take_out(steps, {step.saga_id}, error)
+        return aside
+
+    def _take_out(self, steps: list[Step], saga_ids: set[str], error: CountermandError) -> list[Item]:
+        out = [step for step in steps if step.saga_id in saga_ids]
+        steps[:] = [step for step in steps if step.saga_id not in saga_ids]
+        self._counters.count("sagas_not_decided", len(out))
+        log.error("saga_unreadable", saga_ids=sorted(saga_ids), code=error.code, problem=str(error))
+        return [item for step in out for item in step.items]
+
+    async def _find_plans(self, step: Step) -> None:
+        """The plan of a saga that is there; for one that isn't, the plan that each start asks for."""
+        while True:
+            try:
+                step.plan, step.plans = None, {}
+                if step.loaded is not None:
+                    step.plan = await self._definitions.plan(step.loaded.saga.state.definition_hash)
+                    return
+                for item in step.items:
+                    if item.start is not None:
+                        plan = await self._definitions.plan_named(item.start.definition, item.start.version)
+                        step.plans[id(item)] = plan
                 return
             except StoreUnavailable as error:
                 await self.wait_for_store(error)
-
-    async def _plan_for(self, step: Step) -> Plan | None:
-        if step.loaded is not None:
-            return await self._definitions.plan(step.loaded.saga.state.definition_hash)
-        start = next((item.start for item in step.items if item.start is not None), None)
-        return None if start is None else await self._definitions.plan_named(start.definition, start.version)
 
     # --- decide
 
@@ -127,34 +166,34 @@ class OnePath:
         aside: list[Item] = []
         for step in list(steps):
             try:
-                aside += self._decide_step(step)
-            except CountermandError as error:
-                # A saga that can't be decided is a bug of ours; it must not take the others with it.
-                log.exception("saga_not_decided", saga_id=step.saga_id, code=error.code)
+                self._decide_step(step)
+            except Exception as error:
+                # A saga that can't be decided is a bug of ours, whatever it raises; the others must not go with it.
+                log.exception("saga_not_decided", saga_id=step.saga_id, error=type(error).__name__)
                 self._counters.count("sagas_not_decided")
                 aside += step.items
                 steps.remove(step)
         return aside
 
-    def _decide_step(self, step: Step) -> list[Item]:
-        """Decides all events of one saga; those that were refused while nobody waits for the answer."""
-        unheard: list[Item] = []
+    def _decide_step(self, step: Step) -> None:
+        """Decides all events of one saga, one after another."""
         step.saga = None if step.loaded is None else step.loaded.saga
-        step.records, step.results, step.answers = (), {}, ()
+        step.records, step.results, step.answers, step.unheard = (), {}, (), []
         step.again = step.again or any(item.again for item in step.items)
         for item in step.items:
             event = item.event(self._clock.now_ms())
-            if step.plan is None:
+            plan = step.plan or step.plans.get(id(item))
+            if plan is None:
                 answers = self._without_plan(step, item)
             else:
-                decision: Decision = decide(step.plan, step.saga, event)
+                decision: Decision = decide(plan, step.saga, event)
                 answers = decision.answers
                 step.saga = decision.saga
+                step.plan = step.plan or (plan if step.saga is not None else None)
                 step.records += decision.records
                 step.results = {**step.results, **decision.results}
             step.answers += answers
-            unheard += [item for each in answers if self._refused_unheard(step, each)]
-        return unheard
+            step.unheard += [item for each in answers if self._refused_unheard(step, each)]
 
     def _refused_unheard(self, step: Step, addressed: Addressed) -> bool:
         if not isinstance(addressed.answer, Refused):
@@ -237,13 +276,22 @@ class OnePath:
                 commands[len(messages)] = command
                 messages.append(self._outbox.command(command))
             messages += await self._tidings_of(step)
-        nowhere = await self._sender.send(messages)
-        await self._give_back([commands[index] for index in nowhere if index in commands])
+        unsent = await self._sender.send(messages)
+        # A copy of a command that is sent again may have got through the first time.
+        doubtful = {step.saga_id for step in steps if self._sends_everything(step)}
+        back = [(commands[each.index], each.certain) for each in unsent if each.index in commands]
+        await self._give_back([(command, certain and command.saga_id not in doubtful) for command, certain in back])
 
     def _commands_of(self, step: Step) -> list[CommandMessage]:
         if step.saga is None or step.plan is None:
             return []
-        pending = pending_commands(step.plan, step.saga)
+        try:
+            pending = pending_commands(step.plan, step.saga)
+        except CountermandError as error:
+            # It could be made when it was decided. Its timeout will bring it up again; nobody else waits for it.
+            log.exception("command_not_made", saga_id=step.saga_id, code=error.code)
+            self._counters.count("commands_not_made")
+            return []
         if self._sends_everything(step):
             return pending
         asked = {
@@ -281,11 +329,11 @@ class OnePath:
             except StoreUnavailable as error:
                 await self.wait_for_store(error)
 
-    async def _give_back(self, commands: list[CommandMessage]) -> None:
+    async def _give_back(self, commands: list[tuple[CommandMessage, bool]]) -> None:
         """Tells sagas that nobody takes their commands: each is an event of its own, on the same path."""
         if not commands:
             return
-        for command in commands:
+        for command, _ in commands:
             self._counters.count("commands_unroutable")
             log.error(
                 "command_unroutable",
@@ -294,18 +342,21 @@ class OnePath:
                 participant=command.participant,
                 attempt=command.attempt,
             )
-        aside = await self.run([_unroutable_item(command) for command in commands])
+        aside = await self.run([_unroutable_item(command, certain) for command, certain in commands])
         if aside:
             log.error("unroutable_commands_left_to_their_timeouts", sagas=[item.saga_id for item in aside])
 
     # --- settle
 
     async def _settle(self, steps: list[Step]) -> None:
-        """Takes away the guards of what is sent now. Deliveries are acknowledged by whoever brought them."""
+        """Takes away the guards of what is sent now, also those that were taken over.
+
+        Deliveries are acknowledged by whoever brought them.
+        """
         settlements = [
             Settlement(step.saga_id, 0 if step.saga is None else step.saga.state.version)
             for step in steps
-            if _is_wake_up(step)
+            if _is_wake_up(step) or step.taken_over is not None
         ]
         while settlements:
             try:
@@ -336,10 +387,10 @@ def _guard_of(step: Step) -> int | None:
     return None if step.loaded is None else step.loaded.guard
 
 
-def _unroutable_item(command: CommandMessage) -> Item:
+def _unroutable_item(command: CommandMessage, certain: bool) -> Item:
     event_id = f"unroutable:{command.step}/{command.direction}/{command.attempt}"
     return Item(
         command.saga_id,
-        lambda at_ms: CommandUnroutable(event_id, at_ms, command.step, command.direction, command.attempt),
+        lambda at_ms: CommandUnroutable(event_id, at_ms, command.step, command.direction, command.attempt, certain),
         event_id,
     )

@@ -109,7 +109,7 @@ class Coordinator:
             lease_ms=self.settings.lease_ms,
             poll_ms=self.settings.poll_ms,
         )
-        sweeper = Sweeper(self._store, self.counters, interval_ms=self.settings.sweep_ms)
+        sweeper = Sweeper(self._store, self.clock, self.counters, interval_ms=self.settings.sweep_ms)
         await self.consumer.start()
         self._lanes = [self._spawn(f"inbox-{n}", _until_closed(inbox.run)) for n in range(self.settings.lanes)]
         self._loops = [self._spawn("wake-ups", wake_ups.run), self._spawn("sweeper", sweeper.run)]
@@ -173,7 +173,7 @@ class Coordinator:
                 await self._declare_participant(step.participant)
 
     async def _declare_participant(self, participant: str) -> None:
-        await self.publisher.declare(self.topology.participant(participant))
+        await self.publisher.declare_leniently(self.topology.participant(participant))
 
     def _spawn(self, name: str, loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         return asyncio.create_task(supervise(name, loop, self.counters), name=name)

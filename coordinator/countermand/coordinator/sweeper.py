@@ -4,9 +4,10 @@ import asyncio
 
 import structlog
 
+from countermand.coordinator.clock import StoreClock
 from countermand.coordinator.ports import SagaStore
 from countermand.coordinator.telemetry import Counters
-from countermand.schemas.errors import StoreUnavailable
+from countermand.schemas.errors import SagaUnreadable, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -16,8 +17,9 @@ PART = 500  # So many sagas are looked at in one round trip.
 class Sweeper:
     """Walks the sagas in motion, a part at a time."""
 
-    def __init__(self, store: SagaStore, counters: Counters, *, interval_ms: int) -> None:
+    def __init__(self, store: SagaStore, clock: StoreClock, counters: Counters, *, interval_ms: int) -> None:
         self._store = store
+        self._clock = clock
         self._counters = counters
         self._interval_ms = interval_ms
 
@@ -34,7 +36,11 @@ class Sweeper:
         """Looks at one part; how many sagas in it had lost their wake-up. Each gets one, and is reported as a bug."""
         repaired = 0
         for saga_id in await self._store.sleepers(limit=PART):
-            (loaded,) = await self._store.load([saga_id])
+            try:
+                (loaded,) = await self._store.load([saga_id])
+            except SagaUnreadable as error:
+                log.error("saga_unreadable", saga_id=saga_id, problem=str(error))
+                continue
             if loaded is None:
                 continue
             state = loaded.saga.state
@@ -42,6 +48,9 @@ class Sweeper:
                 repaired += 1
                 self._counters.count("wake_ups_repaired")
                 log.error("wake_up_missing", saga_id=saga_id, phase=state.phase, version=state.version)
-        self._counters.count("sagas_retired", await self._store.retire(limit=PART))
+        retired = await self._store.retire(
+            limit=PART, expected_ms=self._clock.expected_ms(), tolerance_ms=self._clock.tolerance_ms
+        )
+        self._counters.count("sagas_retired", retired)
         self._counters.count("sweeps")
         return repaired

@@ -36,6 +36,10 @@ from countermand.schemas.messages import (
 
 JSON: Final = "application/json"
 
+# What a participant writes into a code and a reason is kept with the saga and told to clients: a line, not a page.
+CODE_MAX: Final = 64
+REASON_MAX: Final = 1_000
+
 COMMAND: Final = "countermand.command"
 REPLY: Final = "countermand.reply."
 START: Final = "countermand.start"
@@ -365,12 +369,13 @@ def _outcome(type_: str, body: bytes) -> ReplyOutcome:
             return Succeeded(msgspec.Raw(body))
         case "countermand.reply.rejected":
             error = decode_body(body, _ErrorBody)
-            return Rejected(error.code, error.reason)
+            return Rejected(error.code[:CODE_MAX], error.reason[:REASON_MAX])
         case "countermand.reply.failed":
             error = decode_body(body, _ErrorBody)
             if error.retry_after_ms is not None and error.retry_after_ms < 0:
                 raise MalformedMessage("body.retry_after_ms", "expected a number of milliseconds, not below 0")
-            return Failed(error.code, error.reason, error.rolled_back, error.retry_after_ms, error.retryable)
+            code, reason = error.code[:CODE_MAX], error.reason[:REASON_MAX]
+            return Failed(code, reason, error.rolled_back, error.retry_after_ms, error.retryable)
         case _:
             raise MalformedMessage("ce-type", f"{type_[:64]!r} is not a reply")
 

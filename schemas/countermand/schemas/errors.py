@@ -7,6 +7,7 @@ CountermandError
 ├── LimitExceeded          the sender of a message that is too large
 ├── StoreUnavailable       the surroundings: Redis does not answer, or refuses writes
 ├── BrokerUnavailable      the surroundings: RabbitMQ does not answer, or refuses
+├── SagaUnreadable         the surroundings: what is stored for a saga was damaged, or written by a newer release
 ├── UnsafeServer           the surroundings: a server's settings would lose data
 ├── SettingsError          the operator's configuration
 └── InvariantViolated      us
@@ -69,6 +70,16 @@ class BrokerUnavailable(CountermandError):
     """The broker can't be reached or refuses at the moment. The same call may succeed later."""
 
     code = "broker_unavailable"
+
+
+class SagaUnreadable(CountermandError):
+    """What is stored under a saga's id can't be read: it is damaged, or a newer release wrote it."""
+
+    code = "saga_unreadable"
+
+    def __init__(self, saga_id: str, problem: str) -> None:
+        super().__init__(f"{saga_id}: {problem}")
+        self.saga_id = saga_id
 
 
 class UnsafeServer(CountermandError):

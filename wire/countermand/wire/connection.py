@@ -15,6 +15,7 @@ from aiormq.channel import Channel
 from aiormq.connection import Connection as Link
 from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
 from aiormq.exceptions import AMQPChannelError, AMQPConnectionError
+from msgspec.structs import replace
 from yarl import URL
 
 from countermand.schemas.errors import BrokerUnavailable, SettingsError
@@ -34,6 +35,7 @@ CONNECTION_OPENED = "connection_opened"
 CONNECTION_FAILED = "connection_failed"
 SESSION_LOST = "session_lost"
 SUPERVISION_FAILED = "supervision_failed"
+DECLARATION_REFUSED = "declaration_refused"
 CONNECTION_CLOSED = "connection_closed"
 
 _generations = itertools.count(1)
@@ -74,6 +76,7 @@ class Connection:
         self._url = parse_url(url, name=name, heartbeat_s=heartbeat_s)
         self._name = name
         self._declarations = declarations or Declarations()
+        self._lenient: list[Declarations] = []
         self._prepare = prepare
         self._log = structlog.get_logger("countermand.wire").bind(connection=name)
         self._backoff = Backoff()
@@ -120,6 +123,24 @@ class Connection:
                 await self.wait_session()
         except (TimeoutError, SessionEnded):
             raise BrokerUnavailable(f"{self._name}: not ready after {timeout_s:g} s: {self._last_error}") from None
+
+    async def declare_leniently(self, declarations: Declarations) -> None:
+        """Declare now, if connected, and again on every connect; what the broker refuses is logged and left as it is.
+
+        For what belongs to others: a queue that was declared with other arguments can be used all the same, and must
+        not keep this connection from opening.
+        """
+        if declarations in self._lenient:
+            self._lenient.remove(declarations)
+        self._lenient.append(declarations)
+        if (session := self.session) is not None:
+            try:
+                await self._declare_one_leniently(session.link, declarations)
+            except asyncio.CancelledError:
+                if cancelled_from_outside():
+                    raise
+            except BROKER_ERRORS as error:
+                session.end(f"declaring failed: {describe(error)}", cause=error, replace_connection=True)
 
     async def declare(self, declarations: Declarations) -> None:
         """Declare now, if connected, and again on every connect.
@@ -195,6 +216,8 @@ class Connection:
     async def _open(self, link: Link) -> Session:
         async with asyncio.timeout(OPEN_TIMEOUT_S):
             await self._declare(link, self._declarations)
+            for declarations in list(self._lenient):
+                await self._declare_one_leniently(link, declarations)
             channel = await link.channel(frame_buffer_size=FRAME_BUFFER_SIZE, on_return_raises=True)
             session = Session(link, cast("Channel", channel), next(_generations))
             session.on_end(self._note_cause)
@@ -207,6 +230,17 @@ class Connection:
         self._opened.set()
         self._log.info(CONNECTION_OPENED, generation=session.generation)
         return session
+
+    async def _declare_one_leniently(self, link: Link, declarations: Declarations) -> None:
+        # If the queue is there already, in its owner's way, its binding may still be missing.
+        for wanted in (declarations, replace(declarations, queues=())):
+            try:
+                await self._declare(link, wanted)
+            except AMQPChannelError as error:
+                names = [queue.name for queue in declarations.queues]
+                self._log.error(DECLARATION_REFUSED, queues=names, reason=self._redact(describe(error)))
+            else:
+                return
 
     async def _declare(self, link: Link, declarations: Declarations) -> None:
         if declarations == Declarations():

@@ -86,6 +86,10 @@ class Publisher:
         """Declare now, if connected, and on every connect. Raises BrokerUnavailable if the broker refuses."""
         await self._connection.declare(declarations)
 
+    async def declare_leniently(self, declarations: Declarations) -> None:
+        """Declare now, if connected, and on every connect; what the broker refuses is logged and left as it is."""
+        await self._connection.declare_leniently(declarations)
+
     async def close(self) -> None:
         """Close for good. Publishes under way are unknown."""
         await self._connection.close()

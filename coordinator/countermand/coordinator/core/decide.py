@@ -108,7 +108,7 @@ def decide(plan: Plan, saga: Saga | None, event: SagaEvent) -> Decision:
             draft.ignore(cast("ReplyReceived", event).reply, "late")
         case "refuse":
             asked = cast("SignalReceived | CancelRequested | WatchRequested", event)
-            draft.answer(asked.reply_to, _refusal(saga, asked))
+            draft.answer(asked.reply_to, _told_before(saga, asked) or _refusal(saga, asked))
         case "nothing":
             pass
         case _:
@@ -221,6 +221,18 @@ def _cancel(draft: Draft, event: CancelRequested) -> None:
 def _watch(draft: Draft, event: WatchRequested) -> None:
     _add_watcher(draft, event.reply_to)
     draft.answer(event.reply_to, Accepted(event.request_id, draft.state.saga_id, draft.state.phase))
+
+
+def _told_before(saga: Saga | None, event: SignalReceived | CancelRequested | WatchRequested) -> Accepted | None:
+    """The answer to a request that counted while it could, and comes again."""
+    if saga is None:
+        return None
+    kept = isinstance(event, SignalReceived) and event.request_id in saga.state.signals
+    failure = saga.state.failure
+    cancelled = isinstance(event, CancelRequested) and failure is not None and failure.code == "cancelled"
+    if not (kept or cancelled):
+        return None
+    return Accepted(event.request_id, saga.state.saga_id, saga.state.phase, duplicate=True)
 
 
 def _refusal(saga: Saga | None, event: SignalReceived | CancelRequested | WatchRequested) -> Refused:

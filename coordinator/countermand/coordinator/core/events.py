@@ -60,13 +60,17 @@ class WatchRequested(msgspec.Struct, frozen=True):
 
 
 class CommandUnroutable(msgspec.Struct, frozen=True):
-    """The broker had no queue for a command: this attempt was certainly not made."""
+    """The broker has no queue for a command, or a queue that takes no more.
+
+    `certain` says that no copy of it can be on its way: then this attempt was not made.
+    """
 
     event_id: str
     at_ms: int
     step: str
     direction: Direction
     attempt: int
+    certain: bool = True
 
 
 SagaEvent = (

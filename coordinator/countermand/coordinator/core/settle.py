@@ -30,9 +30,12 @@ def settle_reply(draft: Draft, reply: ReplyMessage) -> None:
     if draft.state.halted:
         draft.ignore(reply, "late")
         return
-    if reply.saga_version > draft.version - 1:
-        # The command was sent by a version that the store has forgotten: it has lost what was committed.
-        detail = f"a reply names version {reply.saga_version}, the store knows {draft.version - 1}"
+    known = draft.state.steps.get(reply.step)
+    asked = None if known is None else known.track(reply.direction)
+    if asked is None or reply.attempt > asked.attempt or reply.saga_version > draft.version - 1:
+        # Nobody can make up a command's id: this one was sent, and the store has forgotten the version that sent it.
+        stored = draft.version - 1
+        detail = f"a reply to attempt {reply.attempt} names version {reply.saga_version}, the store knows {stored}"
         draft.add(SagaStuck("state_lost", reply.step, detail))
         return
     step = draft.plan.steps[reply.step]
@@ -50,23 +53,18 @@ def is_genuine(draft: Draft, reply: ReplyMessage) -> bool:
     step = draft.plan.steps.get(reply.step)
     if step is None or reply.participant != step.participant:
         return False
-    if reply.command_id != command_id(draft.state.secret, reply.step, reply.direction, reply.attempt):
-        return False
-    known = draft.state.steps.get(reply.step)
-    track = None if known is None else known.track(reply.direction)
-    # A genuine id of an attempt that was never asked for can only come from a version that the store has lost.
-    return (track is not None and reply.attempt <= track.attempt) or reply.saga_version > draft.version - 1
+    return reply.command_id == command_id(draft.state.secret, reply.step, reply.direction, reply.attempt)
 
 
 def settle_unroutable(draft: Draft, event: CommandUnroutable) -> None:
-    """Counts an attempt that no queue took as failed, with nothing done by it."""
+    """Counts an attempt that no queue took as failed, in doubt only if an earlier copy may be on its way."""
     known = draft.state.steps.get(event.step)
     track = None if known is None else known.track(event.direction)
     current = (draft.state.phase == "running") == (event.direction == "do") and not draft.state.halted
     if track is None or track.status != "asked" or track.attempt != event.attempt or not current:
         return
     step = draft.plan.steps[event.step]
-    failed = Failed("unroutable", f"no queue for participant {step.participant!r}", rolled_back=True)
+    failed = Failed("unroutable", f"no queue for participant {step.participant!r}", rolled_back=event.certain)
     fail_attempt(draft, step, event.direction, track, failed, why="unroutable")
 
 

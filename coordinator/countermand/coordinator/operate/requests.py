@@ -2,12 +2,13 @@
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 
 from countermand.coordinator.intake import incoming
 from countermand.schemas.envelope import read_answer, write_request
 from countermand.schemas.errors import BrokerUnavailable
 from countermand.schemas.identifiers import inbox_key
-from countermand.schemas.messages import Answer, DefineMessage, Outcome, RequestMessage
+from countermand.schemas.messages import Answer, Outcome, RequestMessage
 from countermand.schemas.topology import Topology
 from countermand.wire import Confirmed, Consumer, Message, Publisher
 
@@ -64,7 +65,8 @@ class Requests:
         (outcome,) = await self._publisher.publish([message])
         if not isinstance(outcome, Confirmed):
             raise BrokerUnavailable(f"the request was not confirmed: {outcome}")
-        return await self._answer_to(request)
+        (answer,) = await self.answers_to([request.request_id])
+        return answer
 
     async def outcome(self, saga_id: str, *, timeout_s: float | None) -> Outcome:
         """Waits for the end of a saga that was started or watched with this queue.
@@ -78,15 +80,22 @@ class Requests:
                     if isinstance(answer, Outcome) and answer.saga_id == saga_id:
                         return answer
 
-    async def _answer_to(self, request: RequestMessage | DefineMessage) -> Answer:
+    async def answers_to(self, request_ids: Sequence[str]) -> list[Answer]:
+        """The answers to requests that have been sent, in the order asked for.
+
+        Raises:
+            BrokerUnavailable: not all came in time.
+        """
+        found: dict[str, Answer] = {}
         try:
             async with asyncio.timeout(self._timeout_s):
-                while True:
+                while not found.keys() >= set(request_ids):
                     for answer in await self._answers():
-                        if not isinstance(answer, Outcome) and answer.request_id == request.request_id:
-                            return answer
+                        if not isinstance(answer, Outcome):
+                            found[answer.request_id] = answer
         except TimeoutError as error:
             raise BrokerUnavailable("no coordinator answered in time; is one running?") from error
+        return [found[request_id] for request_id in request_ids]
 
     async def _answers(self) -> list[Answer]:
         deliveries = await self._consumer.next_batch(10)

@@ -88,14 +88,19 @@ class MemorySagaStore:
         # From here on, writes only.
         taken_over = row.guard
         row.version, row.token, row.state, row.wake_at_ms = state.version, commit.token, encoded, commit.wake_at_ms
-        row.guard = None if commit.guard_ms is None else state.version
+        if commit.guard_ms is not None and row.guard is None:
+            row.guard = state.version
         row.results = {**row.results, **{step: bytes(result) for step, result in commit.results.items()}}
         if state.ended and saga.outcome is not None:
             row.outcome = bytes(saga.outcome)
         self._rows[state.saga_id] = row
         self._histories.setdefault(state.saga_id, []).extend(records)
-        guarded_until = None if commit.guard_ms is None else self._now_ms() + commit.guard_ms
-        self._put_due(state.saga_id, commit.wake_at_ms if guarded_until is None else guarded_until)
+        if commit.guard_ms is not None:
+            self._put_due(state.saga_id, self._now_ms() + commit.guard_ms)
+        elif row.guard is not None:
+            self._due.setdefault(state.saga_id, self._now_ms())
+        else:
+            self._put_due(state.saga_id, commit.wake_at_ms)
         self._put_index(state.saga_id, row, index_entries(state))
         if any(isinstance(record.entry, SagaEnded) for record in commit.records):
             self._retire[state.saga_id] = self._now_ms() + self._retention_ms
@@ -202,8 +207,10 @@ class MemorySagaStore:
         self._due[saga_id] = at_ms
         return True
 
-    async def retire(self, *, limit: int) -> int:
+    async def retire(self, *, limit: int, expected_ms: int | None = None, tolerance_ms: int = 0) -> int:
         now_ms = self._now_ms()
+        if expected_ms is not None and abs(now_ms - expected_ms) > tolerance_ms:
+            return 0
         past = [saga_id for saga_id, at_ms in self._retire.items() if at_ms <= now_ms][:limit]
         for saga_id in past:
             self._put_index(saga_id, self._rows.pop(saga_id), [])

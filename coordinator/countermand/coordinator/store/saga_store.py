@@ -4,6 +4,7 @@ One partition's keys share a hash tag; every change of a saga is one script (`sc
 wake-up and indexes never disagree (invariant I10). A batch is one round trip.
 """
 
+import contextlib
 import heapq
 from collections.abc import Sequence
 from typing import Any, Final, Literal, cast
@@ -30,7 +31,7 @@ from countermand.coordinator.store.connection import Call, connect, run_all, sto
 from countermand.coordinator.store.keys import PHASES_IN_MOTION, Keys, index_entries
 from countermand.coordinator.store.scripts import CLAIM_DUE, COMMIT, PUT_DUE, RETIRE, SAVE_DEFINITION, SETTLE
 from countermand.schemas.definition import Definition, canonical, decode_definition, definition_hash
-from countermand.schemas.errors import InvariantViolated, StoreUnavailable
+from countermand.schemas.errors import InvariantViolated, SagaUnreadable, StoreUnavailable
 
 Durability = Literal["memory", "fsync", "replicated"]
 
@@ -87,21 +88,37 @@ class RedisSagaStore:
     # --- sagas
 
     async def load(self, saga_ids: Sequence[str]) -> list[Loaded | None]:
+        found = await self._fields(saga_ids)
+        return [_loaded(saga_id, fields) if fields else None for saga_id, fields in zip(saga_ids, found, strict=True)]
+
+    async def _readable(self, saga_ids: Sequence[str]) -> list[Loaded]:
+        """Those of the sagas that are there and can be read."""
+        readable: list[Loaded] = []
+        for saga_id, fields in zip(saga_ids, await self._fields(saga_ids), strict=True):
+            # One damaged saga must not hide the others from a list; loading it by its id says what is wrong.
+            with contextlib.suppress(SagaUnreadable):
+                readable += [_loaded(saga_id, fields)] if fields else []
+        return readable
+
+    async def _fields(self, saga_ids: Sequence[str]) -> list[dict[bytes, bytes]]:
         async with store_errors():
             pipe = self.client.pipeline(transaction=False)
             for saga_id in saga_ids:
                 pipe.hgetall(self.keys.saga(saga_id))
             found: list[dict[bytes, bytes]] = await pipe.execute()
-        return [_loaded(fields) if fields else None for fields in found]
+        return found
 
     async def commit(self, commits: Sequence[Commit]) -> list[CommitAnswer]:
         calls = [self._commit_call(commit) for commit in commits]
         answers, durable = await run_all(self.client, calls, after=self._durable)
-        for answer in durable:
+        self._require_durable(durable)
+        return [_commit_answer(answer) for answer in answers]
+
+    def _require_durable(self, answers: list[Any]) -> None:
+        for answer in answers:
             copies = answer[0] if isinstance(answer, list) else answer
             if copies < self._durable_copies:
-                raise StoreUnavailable(f"a commit reached {copies} of {self._durable_copies} durable copies in time")
-        return [_commit_answer(answer) for answer in answers]
+                raise StoreUnavailable(f"a write reached {copies} of {self._durable_copies} durable copies in time")
 
     def _commit_call(self, commit: Commit) -> Call:
         saga, state = commit.saga, commit.saga.state
@@ -181,7 +198,7 @@ class RedisSagaStore:
         names += [f"tag:{query.tag}"] if query.tag else []
         names += [f"stuck:{query.stuck}"] if query.stuck else []
         ids = await self._newest(names, query)
-        return [loaded.saga for loaded in await self.load(ids) if loaded is not None]
+        return [loaded.saga for loaded in await self._readable(ids)]
 
     async def _newest(self, names: list[str], query: SagaQuery) -> list[str]:
         phases = ("running", "compensating", "completed", "compensated", "compensated_with_exceptions", "abandoned")
@@ -214,7 +231,8 @@ class RedisSagaStore:
         identity = definition_hash(definition)
         keys = tuple(self.keys.definitions(part) for part in ("documents", "names", "newest"))
         call = Call(SAVE_DEFINITION, keys, (identity, canonical(definition), definition.name, str(definition.version)))
-        ((answer,), _) = await run_all(self.client, [call], after=self._durable)
+        ((answer,), durable) = await run_all(self.client, [call], after=self._durable)
+        self._require_durable(durable)
         return SavedDefinition(identity) if answer[0] == b"saved" else DefinitionTaken(answer[1].decode())
 
     async def definition(self, definition_hash: str) -> Definition | None:
@@ -261,8 +279,8 @@ class RedisSagaStore:
         asleep = [saga_id for saga_id, score in zip(members, scores, strict=True) if score is None]
         return [
             each.saga.state.saga_id
-            for each in (await self.load(asleep) if asleep else [])
-            if each is not None and wake_at(each.saga.state) is not None
+            for each in (await self._readable(asleep) if asleep else [])
+            if wake_at(each.saga.state) is not None
         ]
 
     async def put_due(self, saga_id: str, version: int, at_ms: int) -> bool:
@@ -270,17 +288,26 @@ class RedisSagaStore:
         ((answer,), _) = await run_all(self.client, [Call(PUT_DUE, keys, (saga_id, str(version), str(at_ms)))])
         return bool(answer)
 
-    async def retire(self, *, limit: int) -> int:
+    async def retire(self, *, limit: int, expected_ms: int | None = None, tolerance_ms: int = 0) -> int:
+        expected = "" if expected_ms is None else str(expected_ms)
         calls = [
-            Call(RETIRE, (self.keys.retire(partition), self.keys.due(partition)), (limit, self.keys.prefix(partition)))
+            Call(
+                RETIRE,
+                (self.keys.retire(partition), self.keys.due(partition)),
+                (limit, self.keys.prefix(partition), expected, tolerance_ms),
+            )
             for partition in range(self.keys.partitions)
         ]
         answers, _ = await run_all(self.client, calls)
         return sum(answers)
 
 
-def _loaded(fields: dict[bytes, bytes]) -> Loaded:
-    state = _state_decoder.decode(fields[b"s"])
+def _loaded(saga_id: str, fields: dict[bytes, bytes]) -> Loaded:
+    try:
+        state = _state_decoder.decode(fields[b"s"])
+        input_ = msgspec.Raw(fields[b"i"])
+    except (KeyError, msgspec.DecodeError) as error:
+        raise SagaUnreadable(saga_id, f"{type(error).__name__}: {error}") from error
     results = {
         name[len(RESULT) :].decode(): msgspec.Raw(value)
         for name, value in fields.items()
@@ -288,7 +315,7 @@ def _loaded(fields: dict[bytes, bytes]) -> Loaded:
     }
     outcome = fields.get(b"o")
     guard = fields.get(b"g")
-    saga = Saga(state, msgspec.Raw(fields[b"i"]), results, None if outcome is None else msgspec.Raw(outcome))
+    saga = Saga(state, input_, results, None if outcome is None else msgspec.Raw(outcome))
     return Loaded(saga, None if guard is None else int(guard))
 
 

@@ -14,6 +14,7 @@
 --      10 milliseconds from now until the saga is retired, or ""
 --      11 number of field names and values that follow
 --      12… field, value, …, then the journal records
+-- A guard that is still set stays set, whoever commits over it: it is given up when somebody settles a later version.
 -- Answer {"committed", version of the guard taken over or ""} | {"mine"} | {"conflict", stored version or "0"}
 --
 -- Everything is checked before the first write, because nothing is rolled back. The shebang line makes a server that
@@ -44,17 +45,16 @@ end
 for record = 12 + fields, #ARGV do
   redis.call("RPUSH", KEYS[2], ARGV[record])
 end
-local due = ARGV[6]
 if ARGV[7] ~= "" then
-  due = string.format("%d", now + tonumber(ARGV[7]))
-  redis.call("HSET", KEYS[1], "g", ARGV[3])
+  redis.call("HSETNX", KEYS[1], "g", ARGV[3])
+  redis.call("ZADD", KEYS[3], string.format("%d", now + tonumber(ARGV[7])), ARGV[1])
 elseif stored[4] then
-  redis.call("HDEL", KEYS[1], "g")
-end
-if due == "" then
+  -- The moment that stands there is the guard's; should it be missing, now is soon enough.
+  redis.call("ZADD", KEYS[3], "NX", string.format("%d", now), ARGV[1])
+elseif ARGV[6] == "" then
   redis.call("ZREM", KEYS[3], ARGV[1])
 else
-  redis.call("ZADD", KEYS[3], due, ARGV[1])
+  redis.call("ZADD", KEYS[3], ARGV[6], ARGV[1])
 end
 if stored[3] ~= ARGV[8] then
   local kept = {}
