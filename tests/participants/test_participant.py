@@ -1,6 +1,7 @@
 """One command through a participant, without a broker: what is answered, and what is registered."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from countermand.schemas.messages import CommandMessage, Failed, ReplyMessage, R
 from countermand.schemas.messages import Rejected as RejectedOutcome
 from participants.orders import NOON_MS, Notify, Reserve, Reserved, command
 from participants.worlds import SqlWorld
+from support import eventually
 
 SECRET = "4111-1111-1111-1111"  # noqa: S105  What must never be told to anyone.
 
@@ -54,6 +56,37 @@ class Stock:
 
     async def answer(self, asked: CommandMessage) -> ReplyOutcome:
         return (await self.participant.handle(asked)).outcome
+
+
+class SlowDesk:
+    """A participant with a synchronous handler that has its effect when it is set free."""
+
+    def __init__(self, *, concurrency: int = 32) -> None:
+        self.participant = Participant("inventory", inbox=MemoryInbox(), concurrency=concurrency)
+        self.began, self.free = threading.Event(), threading.Event()
+        self.order: list[str] = []
+        self.participant.handles(Reserve)(self.reserve)
+        self.participant.compensates(Reserve)(self.release)
+
+    def reserve(self, command: Reserve, context: Context) -> Reserved:
+        self.began.set()
+        assert self.free.wait(10)
+        self.order.append("do")
+        return Reserved("r-1")
+
+    def release(self, command: Reserve, reserved: Reserved | None, context: Context) -> None:
+        self.order.append("undo")
+
+    async def begin(self) -> "asyncio.Task[ReplyMessage]":
+        """The action, blocked in its thread."""
+        running = asyncio.create_task(self.participant.handle(command()))
+        await eventually(self.began.is_set)
+        return running
+
+    async def code_of(self, asked: CommandMessage) -> str:
+        """Why a command wasn't done; "" if it was."""
+        outcome = (await self.participant.handle(asked)).outcome
+        return "" if isinstance(outcome, Succeeded) else outcome.code
 
 
 @pytest.fixture
@@ -144,6 +177,73 @@ class TestHandlers:
         assert not done
         free.set()
         assert (await answering).outcome == Succeeded(msgspec.Raw(b"null"))
+
+    async def test_a_cancelled_synchronous_handler_keeps_its_key(self) -> None:
+        """A thread can't be stopped: until it has ended, no compensation and no second attempt runs beside it."""
+        desk = SlowDesk()
+        running = await desk.begin()
+        running.cancel()
+        for asked in (command(direction="undo"), command(attempt=2)):
+            assert await desk.code_of(asked) == "in_progress"
+        desk.free.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert await desk.code_of(command(direction="undo", attempt=2)) == ""
+        assert desk.order == ["do", "undo"]
+
+    async def test_a_synchronous_handler_that_is_cancelled_twice_is_left_with_its_key(self) -> None:
+        """Whoever can't wait for the thread doesn't have to, but the key stays taken until the thread has ended."""
+        desk = SlowDesk()
+        running = await desk.begin()
+        for _ in range(2):
+            running.cancel()
+            await asyncio.wait({running}, timeout=0.05)
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert await desk.code_of(command(direction="undo")) == "in_progress"
+        desk.free.set()
+        attempts = itertools.count(2)
+
+        async def undone() -> bool:
+            return await desk.code_of(command(direction="undo", attempt=next(attempts))) == ""
+
+        await eventually(undone)
+        assert desk.order == ["do", "undo"]
+
+    async def test_a_synchronous_handler_cancelled_before_its_thread_began_never_runs(self) -> None:
+        """It waits for no thread, and what comes next finds the key free."""
+        desk = SlowDesk(concurrency=1)
+        running = await desk.begin()
+        second = asyncio.create_task(desk.participant.handle(command("saga-2")))
+        await asyncio.wait({second}, timeout=0.05)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        desk.free.set()
+        await running
+        assert desk.order == ["do"]
+
+    async def test_a_handler_s_words_are_cut_to_the_limits(self, stock: Stock) -> None:
+        """Codes and reasons are other people's text: a reply, and what is kept for it, never grows with them."""
+        talkative: dict[str, Rejected | Retry] = {"no": Rejected("no"), "later": Retry()}
+        for saga_id, error in talkative.items():
+            error.code, error.reason = "c" * 100_000, "r" * 100_000
+            stock.error = error
+            for attempt in (1, 2):
+                outcome = await stock.answer(command(saga_id, attempt=attempt))
+                assert isinstance(outcome, RejectedOutcome | Failed)
+                assert (outcome.code, outcome.reason) == ("c" * 64, "r" * 1_000)
+        stock.error = type("E" * 100_000, (Exception,), {})()
+        assert await stock.answer(command("bug")) == Failed("E" * 64)
+        stock.error = Rejected("no")
+        stock.error.reason = "r" * 100_000
+        assert await stock.answer(command("bug", direction="undo")) == Failed("no", "r" * 1_000)
+
+    async def test_what_was_kept_before_there_were_limits_is_cut_too(self, stock: Stock) -> None:
+        """An answer on record from an older release is replayed within the limits."""
+        async with stock.participant.inbox.enter(command(), expired=False) as entry:
+            await entry.record(RejectedOutcome("c" * 100_000, "r" * 100_000))
+        assert await stock.answer(command(attempt=2)) == RejectedOutcome("c" * 64, "r" * 1_000)
 
     @pytest.mark.parametrize("wrong", [None, {"pieces": SECRET}, Reserved("r-1", pieces=cast("int", SECRET)), object()])
     async def test_what_is_wrong_in_a_result_is_found_before_it_is_kept(self, stock: Stock, wrong: object) -> None:

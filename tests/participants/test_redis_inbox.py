@@ -1,20 +1,33 @@
 """What is particular to the inbox in Redis: leases, scripts, clients, clusters."""
 
 import asyncio
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry as SyncRetry
 
-from countermand.participants.barrier import BEGUN, Answer, Duplicate, InProgress, NothingToUndo, Proceed, Rows
-from countermand.participants.inboxes.redis import RedisInbox
+from countermand.participants import Context, Participant
+from countermand.participants.barrier import (
+    BEGUN,
+    Answer,
+    Duplicate,
+    InProgress,
+    NothingToUndo,
+    Proceed,
+    Rows,
+    Verdict,
+)
+from countermand.participants.inboxes.redis import RedisInbox, _Calls
 from countermand.schemas.errors import SettingsError, StoreUnavailable
 from countermand.schemas.messages import Failed, Succeeded
-from participants.orders import command
+from participants.orders import Reserve, Reserved, command
 from participants.worlds import SHORT_LEASE_MS, RedisWorld
 from support import RedisServer, eventually
 
@@ -34,6 +47,40 @@ async def test_a_lease_is_renewed_while_its_handler_runs(redis_world: RedisWorld
                 assert isinstance(second.verdict, InProgress)
             await asyncio.wait({asyncio.create_task(asyncio.Event().wait())}, timeout=0.1)
         assert await entry.record(DONE) == Answer(DONE)
+
+
+async def test_a_thread_that_outlives_its_task_keeps_the_lease(redis_world: RedisWorld) -> None:
+    """A synchronous handler that was given up still holds its key, for longer than one lease, and then frees it."""
+    stock, other = Participant("inventory", inbox=redis_world.inbox), redis_world.another_process()
+    began, free = threading.Event(), threading.Event()
+
+    @stock.handles(Reserve)
+    def reserve(asked: Reserve, context: Context) -> Reserved:
+        began.set()
+        assert free.wait(20)
+        return Reserved("r-1")
+
+    running = asyncio.create_task(stock.handle(command()))
+    await eventually(began.is_set)
+    while not running.done():
+        running.cancel()
+        await asyncio.wait({running}, timeout=0.05)
+
+    async def verdict() -> Verdict:
+        async with other.enter(command(direction="undo"), expired=False) as undo:
+            return undo.verdict
+
+    until = asyncio.get_running_loop().time() + 1.5 * SHORT_LEASE_MS / 1000
+    while asyncio.get_running_loop().time() < until:
+        assert isinstance(await verdict(), InProgress)
+        await asyncio.wait({asyncio.create_task(asyncio.Event().wait())}, timeout=0.1)
+    free.set()
+
+    async def freed() -> bool:
+        return await verdict() == Proceed()
+
+    # Sooner than a lease would run out.
+    await eventually(freed, timeout_s=SHORT_LEASE_MS / 2_000)
 
 
 async def test_a_holder_that_was_taken_for_dead_records_nothing(redis_world: RedisWorld) -> None:
@@ -159,3 +206,39 @@ async def test_clean_up_keeps_to_its_prefix(redis_world: RedisWorld) -> None:
     assert await other.clean_up(2**53, however_young=True) == 1
     await other.close()
     await pattern.close()
+
+
+class StuckClient:
+    """A client whose round trips never end."""
+
+    def __init__(self) -> None:
+        self.under_way = asyncio.Event()
+
+    def pipeline(self, *, transaction: bool) -> "StuckClient":
+        return self
+
+    def execute_command(self, *command: object) -> None:
+        pass
+
+    async def execute(self, *, raise_on_error: bool) -> list[Any]:
+        self.under_way.set()
+        await asyncio.Event().wait()
+        return []
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_sender_that_is_cancelled_leaves_nobody_waiting(begun: bool) -> None:
+    """What was sent and what waited for the next round trip both fail; they don't wait for somebody else's call."""
+    client = StuckClient()
+    calls = _Calls(client)
+    asked = [asyncio.create_task(calls.run("PING", "sent"))]
+    if begun:
+        await client.under_way.wait()
+    asked.append(asyncio.create_task(calls.run("PING", "queued")))
+    # One turn: both calls are queued now, and a sender that was only made hasn't begun.
+    await asyncio.sleep(0)
+    assert calls._sending is not None
+    calls._sending.cancel()
+    async with asyncio.timeout(2):
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [RedisConnectionError] * 2

@@ -15,6 +15,11 @@ There is one row per key (saga and step) and direction:
 `failed` leaves no outcome: the next attempt runs. An inbox whose rows commit together with the business effect leaves
 no row at all in that case, because nothing happened; any other leaves `begun`, because something may have.
 
+Who may say that nothing was done after an attempt that left `begun`? The handler: it is idempotent by key, so it can
+find out what became of the earlier attempt, and when it rejects the command it vouches for every attempt. The barrier
+itself can't: a command that no handler can read, or that has none any more, is then `failed`, stays `begun`, and is
+undone like everything of which nobody knows how far it came.
+
 Sources: Seata's fence log (tried, committed, rollbacked, suspended) and DTM's barrier (the compensation inserts the
 action's row), with two differences. The answer is kept, so that a duplicate gets the original reply; and an action
 that comes after its compensation is refused in words instead of being told that it succeeded.
@@ -81,10 +86,13 @@ class Proceed(msgspec.Struct, frozen=True):
 
     For a compensation, `result` is the action's result if it is on record, and `action_was_done` whether the action
     is known to have been done; otherwise an attempt began and nobody knows how far it came.
+
+    For an action, `begun_before` says that an earlier attempt began, and nobody knows how far that one came.
     """
 
     result: msgspec.Raw | None = None
     action_was_done: bool = False
+    begun_before: bool = False
 
 
 class Duplicate(msgspec.Struct, frozen=True):
@@ -140,7 +148,7 @@ def _admit_action(rows: Rows, *, expired: bool) -> Admission:
         return Admission(InProgress(UNDO_IN_PROGRESS_RETRY_MS))
     if expired:
         return Admission(Expired(untouched=rows.do is None))
-    return Admission(Proceed(), Rows(do=BEGUN))
+    return Admission(Proceed(begun_before=rows.do is not None), Rows(do=BEGUN))
 
 
 def _admit_compensation(rows: Rows) -> Admission:

@@ -5,25 +5,32 @@ The rules:
   is kept, so that a message that comes again after the next release isn't suddenly executed.
 - An action that can't be understood is rejected, because nothing was done. A compensation never is: something may
   have to be undone, so it fails visibly until somebody makes it possible.
+  So is an action after an attempt that had begun: only a handler can vouch for that one.
 - What a handler raises is told to nobody but as the name of its class.
+- A thread can't be stopped. A synchronous handler that is cancelled keeps its key until its thread has ended, as long
+  as the event loop lives; after that a key in Redis is free when its lease runs out.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextvars import copy_context
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from countermand.participants.barrier import Answer, Clock, Entry, Inbox, Proceed, Recorded, answer_to
-from countermand.participants.errors import Rejected, ResultTooLarge, Retry, WrongResult
+from countermand.participants.errors import REASON_CHARACTERS_MAX, Rejected, ResultTooLarge, Retry, WrongResult
 from countermand.participants.logging import HANDLER_FAILED, INBOX_FAILED, bound_logger, place_of
 from countermand.schemas.codec import check_undo_body, decode_body, encode
 from countermand.schemas.errors import LimitExceeded, MalformedMessage
-from countermand.schemas.identifiers import Direction
-from countermand.schemas.messages import CommandMessage, Failed, Succeeded, UndoBody
+from countermand.schemas.identifiers import NAME_MAX, Direction
+from countermand.schemas.messages import CommandMessage, Failed, ReplyOutcome, Succeeded, UndoBody
 from countermand.schemas.messages import Rejected as RejectedOutcome
+
+# Codes are names, and are as long as those at most. The class of an exception can have a longer one.
+CODE_CHARACTERS_MAX: Final = NAME_MAX
 
 # msgspec's complaints of these forms name fields and types; any other may quote what it found.
 _TELLABLE: Final = ("Expected `", "Object missing required field `")
@@ -99,6 +106,14 @@ class Contract(msgspec.Struct):
     compensation: Handler | None = None
 
 
+class _ThreadLeft(asyncio.CancelledError):
+    """The task was cancelled again and waits no longer for its handler's thread, which goes on."""
+
+    def __init__(self, ended: "asyncio.Future[Any]") -> None:
+        super().__init__()
+        self.ended = ended
+
+
 class Runner:
     """Runs commands through the inbox and the handlers; every command gets an answer."""
 
@@ -110,15 +125,29 @@ class Runner:
         self._threads = threads
         self._clock = clock
         self._clock_skew_ms = clock_skew_ms
+        # Stays in the inbox that outlive their tasks: see `_ThreadLeft`.
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def answer(self, command: CommandMessage) -> Answer:
-        """The answer to a command. Raises nothing but the cancellation of its task."""
+        """The answer to a command, within the limits of a reply. Raises nothing but the cancellation of its task."""
+        answer = await self._answer(command)
+        outcome = _within_limits(answer.outcome)
+        return answer if outcome is answer.outcome else Answer(outcome, answer.replayed)
+
+    async def _answer(self, command: CommandMessage) -> Answer:
         expired = command.deadline_ms + self._clock_skew_ms < self._clock()
         try:
-            async with self._inbox.enter(command, expired=expired) as entry:
+            async with contextlib.AsyncExitStack() as stay:
+                entry = await stay.enter_async_context(self._inbox.enter(command, expired=expired))
                 if not isinstance(entry.verdict, Proceed):
                     return answer_to(entry.verdict)
-                return await self._proceed(command, entry, entry.verdict)
+                try:
+                    return await self._proceed(command, entry, entry.verdict)
+                except _ThreadLeft as left:
+                    leaving = asyncio.create_task(_leave_after(left.ended, stay.pop_all()))
+                    self._leaving.add(leaving)
+                    leaving.add_done_callback(self._leaving.discard)
+                    raise
         except asyncio.CancelledError as error:
             _raise_if_ours(error)
             return self._inbox_failed(command, error)
@@ -135,7 +164,7 @@ class Runner:
             async with limit:
                 outcome: Recorded | Answer
                 if command.direction == "do":
-                    outcome = await self._act(command, entry)
+                    outcome = await self._act(command, entry, verdict)
                 else:
                     outcome = await self._compensate(command, entry, verdict)
             return outcome if isinstance(outcome, Answer) else await entry.record(outcome)
@@ -164,19 +193,21 @@ class Runner:
             return None
         return max(0, command.deadline_ms + self._clock_skew_ms - self._clock()) / 1000
 
-    async def _act(self, command: CommandMessage, entry: Entry) -> Recorded:
+    async def _act(self, command: CommandMessage, entry: Entry, verdict: Proceed) -> Recorded | Answer:
         contract = self._contracts.get(command.action)
         if contract is None or contract.action is None:
-            return RejectedOutcome("unknown_command", f"{command.participant} has no handler for {command.action}")
+            reason = f"{command.participant} has no handler for {command.action}"
+            return _refused("unknown_command", reason, verdict)
         try:
             body = decode_body(command.body, contract.type)
         except MalformedMessage as error:
-            return RejectedOutcome("malformed_command", _tellable(error))
+            return _refused("malformed_command", _tellable(error), verdict)
         context = Context(command, transaction=entry.transaction)
         try:
             result = await self._call(contract.action, body, context)
         except Rejected as rejected:
-            return RejectedOutcome(rejected.code, rejected.reason)
+            # Within the limits before it is kept, too.
+            return _within_limits(RejectedOutcome(rejected.code, rejected.reason))
         return Succeeded(_encoded(result, contract))
 
     async def _compensate(self, command: CommandMessage, entry: Entry, verdict: Proceed) -> Succeeded | Answer:
@@ -192,8 +223,8 @@ class Runner:
             undo = decode_body(command.body, UndoBody, check=check_undo_body)
             body = decode_body(bytes(undo.command), contract.type, field="body.command")
             # Our own record of the result comes first: the coordinator may never have heard of it.
-            known = undo.result if verdict.result is None else verdict.result
-            result = None if known == b"null" else decode_body(bytes(known), contract.result_type, field="body.result")
+            known = bytes(undo.result if verdict.result is None else verdict.result)
+            result = None if known == b"null" else decode_body(known, contract.result_type, field="body.result")
         except MalformedMessage as error:
             return Answer(Failed("malformed_command", _tellable(error), entry.rolled_back))
         context = Context(command, transaction=entry.transaction, action_was_done=verdict.action_was_done)
@@ -207,8 +238,51 @@ class Runner:
     async def _call(self, handler: Handler, *arguments: Any) -> Any:
         if handler.is_async:
             return await handler.function(*arguments)
-        loop, context = asyncio.get_running_loop(), copy_context()
-        return await loop.run_in_executor(self._threads, context.run, handler.function, *arguments)
+        thread: Future[Any] = self._threads.submit(copy_context().run, handler.function, *arguments)
+        ended = asyncio.wrap_future(thread)
+        try:
+            # Unlike awaiting the future, this leaves it alone when the task is cancelled.
+            await asyncio.wait({ended})
+        except asyncio.CancelledError:
+            if not thread.cancel():
+                await _wait_for_thread(ended)
+            raise
+        return ended.result()
+
+
+async def _wait_for_thread(ended: "asyncio.Future[Any]") -> None:
+    try:
+        await asyncio.wait({ended})
+    except asyncio.CancelledError:
+        raise _ThreadLeft(ended) from None
+    # Asked for, so that asyncio doesn't complain of an error that nobody looked at.
+    ended.exception()
+
+
+async def _leave_after(ended: "asyncio.Future[Any]", stay: contextlib.AsyncExitStack) -> None:
+    """Gives the key back when the thread has ended; never, if the event loop ends before that."""
+    await _wait_for_thread(ended)
+    await stay.aclose()
+
+
+def _refused(code: str, reason: str, verdict: Proceed) -> Recorded | Answer:
+    """The answer to an action that can't be run: a rejection only if nothing can have been done before."""
+    if verdict.begun_before:
+        return Answer(Failed(code, reason, rolled_back=False, retryable=False))
+    return RejectedOutcome(code, reason)
+
+
+T = TypeVar("T", bound=ReplyOutcome)
+
+
+def _within_limits(outcome: T) -> T:
+    """The same with its words cut: what handlers write must not grow a reply over the limits of the protocol."""
+    if isinstance(outcome, Succeeded):
+        return outcome
+    code, reason = outcome.code[:CODE_CHARACTERS_MAX], outcome.reason[:REASON_CHARACTERS_MAX]
+    if (code, reason) == (outcome.code, outcome.reason):
+        return outcome
+    return msgspec.structs.replace(outcome, code=code, reason=reason)
 
 
 def _encoded(result: Any, contract: Contract) -> msgspec.Raw:

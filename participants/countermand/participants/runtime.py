@@ -130,6 +130,7 @@ class Runtime:
         """Take no more commands, finish what runs within `drain_s`, send the replies, close.
 
         What isn't finished by then is cancelled and stays with the broker, which gives it to another consumer.
+        The thread of a synchronous handler can't be cancelled: its key stays taken until the thread has ended.
         """
         deadline = asyncio.get_running_loop().time() + drain_s
         try:

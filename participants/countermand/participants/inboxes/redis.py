@@ -186,6 +186,7 @@ class _Calls:
         self._waiting.append((command, answer))
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send())
+            self._sending.add_done_callback(self._ended)
         return await answer
 
     async def _send(self) -> None:
@@ -211,6 +212,14 @@ class _Calls:
                     waiting.set_exception(answer)
                 else:
                     waiting.set_result(answer)
+
+    def _ended(self, sending: "asyncio.Task[None]") -> None:
+        # A sender that ends by itself leaves nothing. One that was cancelled does, and nobody would send it.
+        if self._sending is sending:
+            left, self._waiting = self._waiting, []
+            for _, answer in left:
+                if not answer.done():
+                    answer.set_exception(RedisConnectionError("the sender has ended"))
 
 
 def _lost(error: BaseException) -> Exception:
