@@ -15,11 +15,15 @@ STYLES = {
 }
 
 
+# What machines need and people don't: `--output json` has it all.
+HIDDEN = ("at", "version", "entry", "cause", "saga_id", "definition_hash", "content", "until_ms", "deadline_ms")
+
+
 def print_list(rows: list[dict[str, Any]]) -> None:
     """A line for each saga."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("saga", "definition", "phase", "stuck", "done", "started", "updated"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("phase", "done"))
+    for column in ("saga", "definition", "phase", "stuck", "done", "started"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("phase", "done", "started"))
     for row in rows:
         table.add_row(
             row["saga_id"],
@@ -27,21 +31,19 @@ def print_list(rows: list[dict[str, Any]]) -> None:
             f"[{STYLES[row['phase']]}]{row['phase']}[/]",
             row["stuck"] or "",
             str(row["steps_done"]),
-            row["started"],
-            row["updated"],
+            _shorter(row["started"]),
         )
-    Console().print(table)
+    Console(highlight=False).print(table)
     if not rows:
         Console(stderr=True).print("no saga matches")
 
 
 def print_detail(found: dict[str, Any]) -> None:
     """A saga's header, its steps and its history."""
-    console = Console()
+    console = Console(highlight=False)
     console.print(f"[bold]{found['saga_id']}[/]  {found['definition']}  [{STYLES[found['phase']]}]{found['phase']}[/]")
-    console.print(f"started {found['started']}  updated {found['updated']}  version {found['version']}")
-    if found["deadline"]:
-        console.print(f"deadline {found['deadline']}")
+    deadline = f"  deadline {_shorter(found['deadline'])}" if found["deadline"] else ""
+    console.print(f"started {_shorter(found['started'])}  updated {_shorter(found['updated'])}{deadline}")
     if found["failure"]:
         failure = found["failure"]
         step = f" in step {failure['step']}" if failure.get("step") else ""
@@ -65,6 +67,17 @@ def print_detail(found: dict[str, Any]) -> None:
     for column in ("at", "v", "entry", "what"):
         history.add_column(column, overflow="fold", no_wrap=column in ("at", "v"))
     for line in found["history"]:
-        rest = {key: value for key, value in line.items() if key not in ("at", "version", "entry", "cause")}
-        history.add_row(line["at"], str(line["version"]), line["entry"], " ".join(f"{k}={v}" for k, v in rest.items()))
+        what = " ".join(_said(key, value) for key, value in line.items() if key not in HIDDEN)
+        history.add_row(line["at"][11:23], str(line["version"]), line["entry"].replace("_", " "), what)
     console.print(history)
+
+
+def _shorter(moment: str) -> str:
+    """A moment without its milliseconds: `2026-01-31 12:00:00Z`."""
+    return f"{moment[:10]} {moment[11:19]}Z"
+
+
+def _said(key: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(_said(inner, part) for inner, part in value.items() if part is not None)
+    return str(value) if key in ("step", "direction", "phase", "code") else f"{key}={value}"
