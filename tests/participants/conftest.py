@@ -6,6 +6,10 @@ from typing import cast
 
 import pytest
 
+from countermand.participants import Participant
+from countermand.participants.inboxes.memory import MemoryInbox
+from participants.orders import NOON_MS, command
+from participants.stock import Stock
 from participants.worlds import KINDS, Kind, MemoryWorld, RedisWorld, SqlWorld, World
 from support import PostgresServer, RedisServer
 
@@ -60,3 +64,18 @@ async def _open(kind: Kind, request: pytest.FixtureRequest, namespace: str, tmp_
             sql = SqlWorld(kind, postgres.dsn, namespace)
     await sql.create()
     return sql
+
+
+@pytest.fixture
+def stock() -> Stock:
+    return Stock(Participant("inventory", inbox=MemoryInbox(), clock=lambda: NOON_MS))
+
+
+@pytest.fixture
+async def sql_stock(tmp_path: Path, namespace: str) -> AsyncIterator[tuple[Stock, SqlWorld]]:
+    world = SqlWorld("sqlite", f"sqlite+aiosqlite:///{tmp_path / 'stock.db'}", namespace)
+    await world.create()
+    stock = Stock(Participant("inventory", inbox=world.inbox, clock=lambda: NOON_MS))
+    stock.effect = lambda context: world.effect(context, command())
+    yield stock, world
+    await world.close()

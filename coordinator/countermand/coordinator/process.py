@@ -113,7 +113,7 @@ class OnePath:
         if rounds % ROUNDS_ALARMING == 0:
             self._counters.count("commit_conflicts_lasting")
             log.warning("commit_conflicts_lasting", sagas=[step.saga_id for step in steps], rounds=rounds)
-        pause_ms = secrets.randbelow(min(2**rounds, CONFLICT_PAUSE_MS_MAX))
+        pause_ms = secrets.randbelow(min(2 ** min(rounds, 10), CONFLICT_PAUSE_MS_MAX))
         await asyncio.sleep(pause_ms / 1000)
 
     # --- load
