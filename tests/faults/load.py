@@ -73,6 +73,8 @@ async def loaded(
     """
     load = Load(stage, orders, in_flight)
     async with stage.client() as client:
+        # Whoever comes up later declares things, and could mend unseen what a test is about to break.
+        await stage.ready()
         for definition in DEFINITIONS:
             await client.register(definition)
         if settle:

@@ -18,11 +18,13 @@ from countermand.coordinator.store.saga_store import RedisSagaStore
 from countermand.participants.client import Client
 from countermand.schemas.identifiers import INBOX_SHARDS
 from countermand.schemas.topology import Topology
-from support import RabbitServer, RedisServer
+from support import RabbitServer, RedisServer, eventually
 from support.processes import OwnedProcess
 from system.world import PARTICIPANTS
 
 TESTS: Final = Path(__file__).parents[1]
+# A Python process on a busy machine of two cores, and its connections.
+START_S: Final = 30.0
 # What a service manager typically grants before it kills.
 STOP_S: Final = 15.0
 
@@ -36,19 +38,29 @@ class Child(OwnedProcess):
 
 
 class Role:
-    """A process under a name. It can be started as often as it ends; what it prints is kept in one file."""
+    """A process under a name. It can be started as often as it ends; what it prints is kept in one file.
 
-    def __init__(self, name: str, arguments: list[str], environment: Mapping[str, str], folder: Path) -> None:
+    `ready` are the events that it logs once it is at work for the first time.
+    """
+
+    def __init__(
+        self, name: str, arguments: list[str], environment: Mapping[str, str], folder: Path, *, ready: Collection[str]
+    ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self._arguments = arguments
         self._environment = environment
         self._folder = folder
+        self._ready = ready
         self._child: Child | None = None
 
     @property
     def running(self) -> bool:
         return self._child is not None and self._child.alive
+
+    @property
+    def at_work(self) -> bool:
+        return len(self.events(*self._ready)) >= len(self._ready)
 
     async def start(self) -> None:
         assert not self.running, f"{self.name} is running already"
@@ -108,18 +120,21 @@ class Stage:
     async def coordinator(self, name: str = "coordinator", **changes: object) -> Role:
         """Starts `countermand serve`."""
         arguments = [sys.executable, "-m", "countermand.coordinator.cli.main", "serve"]
-        return await self._start(name, arguments, self._environment(changes))
+        return await self._start(name, arguments, self._environment(changes), ready=["coordinator_ready"])
 
     async def worker(self, *names: str) -> Role:
         """Starts one process with these participants, or with all of them."""
         address = [str(self.folder), self.broker.amqp_url, self.topology.prefix]
         arguments = [sys.executable, "-m", "faults.worker", *address, *names]
-        return await self._start("-".join(names) or "worker", arguments, {"PYTHONPATH": str(TESTS)})
+        ready = ["participant_started"] * len(names or PARTICIPANTS)
+        return await self._start("-".join(names) or "worker", arguments, {"PYTHONPATH": str(TESTS)}, ready=ready)
 
-    async def _start(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Role:
+    async def _start(
+        self, name: str, arguments: list[str], environment: Mapping[str, str], *, ready: Collection[str]
+    ) -> Role:
         ours = {key: value for key, value in os.environ.items() if not key.startswith("COUNTERMAND_")}
         path = os.pathsep.join(filter(None, [environment.get("PYTHONPATH"), ours.get("PYTHONPATH")]))
-        role = Role(name, arguments, {**ours, **environment, "PYTHONPATH": path}, self.folder)
+        role = Role(name, arguments, {**ours, **environment, "PYTHONPATH": path}, self.folder, ready=ready)
         self.roles[name] = role
         await role.start()
         return role
@@ -151,6 +166,11 @@ class Stage:
         )
         async with client:
             yield client
+
+    async def ready(self) -> None:
+        """Returns when everybody who was started is at work."""
+        for role in self.roles.values():
+            await eventually(lambda role=role: role.at_work, timeout_s=START_S, message=f"{role.name} is at work")  # type: ignore[misc]
 
     @property
     def queues(self) -> list[str]:

@@ -17,7 +17,7 @@ async def test_redis_out_of_memory(stage: Stage) -> None:
     """While the store refuses to write, no start is accepted and no saga moves; afterwards all of them end."""
     coordinator = await stage.coordinator()
     await stage.worker()
-    orders = mixed(110)
+    orders = mixed(80)
     async with loaded(stage, orders) as load:
         await load.ended(20)
         used = await stage.store.client.info("memory")

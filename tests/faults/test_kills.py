@@ -20,9 +20,9 @@ async def test_coordinator_killed_twice(stage: Stage) -> None:
     """A coordinator that dies twice in the middle of the work costs its sagas time and nothing else."""
     coordinator = await stage.coordinator()
     await stage.worker()
-    orders = mixed(110)
+    orders = mixed(80)
     async with loaded(stage, orders) as load:
-        for ended in (20, 60):
+        for ended in (20, 45):
             await load.ended(ended)
             await coordinator.kill()
             await coordinator.start()
@@ -61,9 +61,9 @@ async def test_participant_killed(stage: Stage) -> None:
     await stage.coordinator()
     await stage.worker("stock", "carrier")
     bank = await stage.worker("bank")
-    orders = mixed(110)
+    orders = mixed(80)
     async with loaded(stage, orders) as load:
-        for ended in (20, 60):
+        for ended in (20, 45):
             await load.ended(ended)
             await bank.kill()
             await bank.start()
@@ -74,7 +74,7 @@ async def test_redis_killed(stage: Stage) -> None:
     """A store that dies and comes back with everything that it confirmed costs time only."""
     coordinator = await stage.coordinator()
     await stage.worker()
-    orders = mixed(110)
+    orders = mixed(80)
     async with loaded(stage, orders) as load:
         await load.ended(30)
         await stage.redis.kill_async()
@@ -89,9 +89,9 @@ async def test_answers_of_redis_lost(stage: Stage) -> None:
     async with TcpProxy(stage.redis.host, stage.redis.port) as way:
         coordinator = await stage.coordinator(redis_url=f"redis://127.0.0.1:{way.address[1]}/0")
         await stage.worker()
-        orders = mixed(110)
+        orders = mixed(80)
         async with loaded(stage, orders) as load:
-            for ended in range(10, 90, 10):
+            for ended in range(10, 60, 10):
                 await load.ended(ended)
                 way.drop_next_reply()
         assert way.replies_dropped > 1
@@ -103,7 +103,7 @@ async def test_rabbitmq_killed(stage: Stage) -> None:
     """A broker that dies and comes back with everything that it confirmed costs time only."""
     await stage.coordinator()
     await stage.worker()
-    orders = mixed(110)
+    orders = mixed(80)
     async with loaded(stage, orders, settle=True) as load:
         await load.ended(30)
         await stage.broker.kill_async()
@@ -116,7 +116,7 @@ async def test_rabbitmq_and_redis_killed(stage: Stage) -> None:
     """Both servers die at once and come back one after the other."""
     await stage.coordinator()
     await stage.worker()
-    orders = mixed(110)
+    orders = mixed(80)
     async with loaded(stage, orders, settle=True) as load:
         await load.ended(30)
         await asyncio.gather(stage.broker.kill_async(), stage.redis.kill_async())

@@ -12,9 +12,9 @@ async def test_everybody_stopped_in_turn(stage: Stage) -> None:
     """Coordinator and participants end with status 0 in time, under load, and their successors go on."""
     coordinator = await stage.coordinator()
     worker = await stage.worker()
-    orders = mixed(110)
+    orders = mixed(80)
     async with loaded(stage, orders) as load:
-        for ended, role in ((15, coordinator), (40, worker), (65, coordinator), (85, worker)):
+        for ended, role in ((10, coordinator), (25, worker), (40, coordinator), (55, worker)):
             await load.ended(ended)
             await _replaced(role)
     await judge(stage, orders, load.told)
