@@ -68,6 +68,18 @@ class Definitions:
         log.info("definition_registered", definition=definition.label, hash=saved.hash)
         return Defined(message.request_id, definition.name, definition.version, saved.hash), plan
 
+    async def restore_missing(self) -> int:
+        """Saves again what is known here and no longer stored; how many those were.
+
+        A store that was emptied, or restored from a time before, has lost definitions that sagas are still started
+        from: without them no other coordinator could ever finish such a saga.
+        """
+        missing = [plan for plan in self._plans.values() if await self._store.definition(plan.hash) is None]
+        for plan in missing:
+            log.error("definition_missing", definition=plan.label, hash=plan.hash)
+            await self._store.save_definition(plan.definition)
+        return len(missing)
+
     def _keep(self, plan: Plan) -> Plan:
         self._plans[plan.hash] = plan
         if len(self._plans) > PLANS_MAX:

@@ -109,7 +109,7 @@ class Coordinator:
             lease_ms=self.settings.lease_ms,
             poll_ms=self.settings.poll_ms,
         )
-        sweeper = Sweeper(self._store, self.clock, self.counters, interval_ms=self.settings.sweep_ms)
+        sweeper = Sweeper(self._store, definitions, self.clock, self.counters, interval_ms=self.settings.sweep_ms)
         await self.consumer.start()
         self._lanes = [self._spawn(f"inbox-{n}", _until_closed(inbox.run)) for n in range(self.settings.lanes)]
         self._loops = [self._spawn("wake-ups", wake_ups.run), self._spawn("sweeper", sweeper.run)]

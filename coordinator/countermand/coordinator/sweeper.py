@@ -1,10 +1,14 @@
-"""Proves that every saga in motion has a wake-up (invariant I3), and clears away what has outlived its retention."""
+"""Proves that every saga in motion has a wake-up (invariant I3) and that no definition in use has been lost.
+
+And it clears away what has outlived its retention.
+"""
 
 import asyncio
 
 import structlog
 
 from countermand.coordinator.clock import StoreClock
+from countermand.coordinator.definitions import Definitions
 from countermand.coordinator.ports import SagaStore
 from countermand.coordinator.telemetry import Counters
 from countermand.schemas.errors import SagaUnreadable, StoreUnavailable
@@ -17,8 +21,17 @@ PART = 500  # So many sagas are looked at in one round trip.
 class Sweeper:
     """Walks the sagas in motion, a part at a time."""
 
-    def __init__(self, store: SagaStore, clock: StoreClock, counters: Counters, *, interval_ms: int) -> None:
+    def __init__(
+        self,
+        store: SagaStore,
+        definitions: Definitions,
+        clock: StoreClock,
+        counters: Counters,
+        *,
+        interval_ms: int,
+    ) -> None:
         self._store = store
+        self._definitions = definitions
         self._clock = clock
         self._counters = counters
         self._interval_ms = interval_ms
@@ -52,5 +65,6 @@ class Sweeper:
             limit=PART, expected_ms=self._clock.expected_ms(), tolerance_ms=self._clock.tolerance_ms
         )
         self._counters.count("sagas_retired", retired)
+        self._counters.count("definitions_restored", await self._definitions.restore_missing())
         self._counters.count("sweeps")
         return repaired
