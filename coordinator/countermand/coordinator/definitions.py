@@ -74,7 +74,8 @@ class Definitions:
         A store that was emptied, or restored from a time before, has lost definitions that sagas are still started
         from: without them no other coordinator could ever finish such a saga.
         """
-        missing = [plan for plan in self._plans.values() if await self._store.definition(plan.hash) is None]
+        known = list(self._plans.values())  # Others go on using and adding plans while the store is asked.
+        missing = [plan for plan in known if await self._store.definition(plan.hash) is None]
         for plan in missing:
             log.error("definition_missing", definition=plan.label, hash=plan.hash)
             await self._store.save_definition(plan.definition)
