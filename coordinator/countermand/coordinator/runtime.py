@@ -159,7 +159,7 @@ class Coordinator:
                 await store.close()
                 await asyncio.sleep(STORE_PAUSE_S)
                 continue
-            except BaseException:
+            except BaseException:  # As above for whatever else ends the start; it is passed on.
                 await store.close()
                 raise
             if settings.durability != "fsync" or not (facts.waitaof and facts.aof):

@@ -24,7 +24,7 @@ async def supervise(name: str, loop: Callable[[], Awaitable[None]], counters: Co
             if task is None or task.cancelling():
                 raise
             log.error("loop_cancelled_by_nobody", loop=name)
-        except Exception:
+        except Exception:  # A bug of ours, of any kind: better begun again and counted than quietly dead.
             log.exception("loop_failed", loop=name)
         else:
             return

@@ -94,7 +94,7 @@ class Client:
         """Connects. Raises BrokerUnavailable."""
         try:
             await self._correspondence.open(self._timeout_s)
-        except BaseException:
+        except BaseException:  # Also a cancellation: nothing stays open, and it is passed on.
             await self._correspondence.close()
             raise
         self._watching = asyncio.create_task(self._watch.run(), name="countermand client watches")

@@ -36,7 +36,7 @@ class Requests:
         try:
             await self._publisher.wait_ready(self._timeout_s)
             await self._consumer.wait_ready(self._timeout_s)
-        except BaseException:
+        except BaseException:  # Whatever ended the start, also a cancellation, nothing stays open; it is passed on.
             await self.__aexit__()
             raise
         return self
