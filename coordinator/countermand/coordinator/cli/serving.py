@@ -5,20 +5,32 @@ import logging
 import signal
 import sys
 
+import click
 import structlog
 from structlog.typing import Processor
 
 from countermand.coordinator.runtime import Coordinator
-from countermand.coordinator.settings import Settings, load_settings
+from countermand.coordinator.settings import Settings, load_settings, shown
 
 log = structlog.get_logger(__name__)
 
 
-def serve_forever() -> None:
-    """Runs until SIGTERM or SIGINT; a second signal doesn't wait for what is in flight."""
+@click.command()
+def serve() -> None:
+    """Run a coordinator until it is told to stop (SIGTERM or Ctrl-C). Run as many as you like.
+
+    A second signal doesn't wait for what is in flight.
+    """
     settings = load_settings()
     configure_logging(settings)
     asyncio.run(_serve(settings))
+
+
+@click.command(name="settings")
+def show_settings() -> None:
+    """Show every setting with its value. Secrets stay hidden."""
+    for name, value in shown(load_settings()).items():
+        click.echo(f"COUNTERMAND_{name.upper()}={value}")
 
 
 def configure_logging(settings: Settings) -> None:
