@@ -17,16 +17,19 @@ import inspect
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from os import PathLike
 from typing import Any, Generic, TypeVar, overload
 
+from countermand.participants.announcing import announcement
 from countermand.participants.barrier import Clock, Inbox, now_ms
 from countermand.participants.context import Context, Contract, Handler, Runner
 from countermand.participants.runtime import DRAIN_S, READY_S, Runtime
 from countermand.schemas.contract import Command, CommandInfo, command_info
 from countermand.schemas.errors import DefinitionError
 from countermand.schemas.identifiers import checked_slug
-from countermand.schemas.messages import CommandMessage, ReplyMessage
+from countermand.schemas.messages import AnnounceMessage, CommandMessage, ReplyMessage
 from countermand.schemas.topology import Topology
+from countermand.wire import keep_ready_file
 
 R = TypeVar("R")
 C = TypeVar("C", bound=Command[Any])
@@ -105,6 +108,11 @@ class Participant:
         threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"countermand-{name}")
         self._runner = Runner(self._contracts, inbox, threads=threads, clock=clock, clock_skew_ms=clock_skew_ms)
 
+    @property
+    def actions(self) -> dict[str, bool]:
+        """The commands that it handles, by their names on the wire, and whether it can undo each of them."""
+        return {name: contract.compensation is not None for name, contract in self._contracts.items()}
+
     def handles(self, contract: type[C]) -> Handles[C]:
         """Registers what does this command: `async def (command, context) -> result`.
 
@@ -164,6 +172,10 @@ class Participant:
                     'compensatable=False, because="…" in the contract',
                 )
 
+    def announcement(self) -> AnnounceMessage:
+        """What this participant tells the coordinators of itself; every call is another instance."""
+        return announcement(self.name, self._contracts)
+
     async def handle(self, command: CommandMessage) -> ReplyMessage:
         """Runs one command through the barrier and its handler, without a broker. Always comes to a reply."""
         answer = await self._runner.answer(command)
@@ -190,22 +202,26 @@ class Participant:
         prefetch: int | None = None,
         ready_s: float = READY_S,
         drain_s: float = DRAIN_S,
+        ready_file: str | PathLike[str] | None = None,
     ) -> AsyncIterator[Runtime]:
         """Handles commands while the context is open; on leaving it, finishes what runs within `drain_s`.
 
-        `prefetch` bounds the commands that are here and unanswered; twice the concurrency unless given.
+        `prefetch` bounds the commands that are here and unanswered; twice the concurrency unless given. `ready_file` is
+        touched every second while it is ready, and isn't there otherwise: for a health check from outside.
 
         Raises:
             DefinitionError: a contract is incomplete.
             BrokerUnavailable: the broker wasn't reached within `ready_s`.
+            SettingsError: `ready_file` can't be written.
         """
         self.check()
         runtime = Runtime(self, amqp_url, topology=topology or Topology(), prefetch=prefetch or 2 * self.concurrency)
-        try:
-            await runtime.start(ready_s)
-            yield runtime
-        finally:
-            await runtime.stop(drain_s)
+        async with keep_ready_file(ready_file, lambda: runtime.ready):
+            try:
+                await runtime.start(ready_s)
+                yield runtime
+            finally:
+                await runtime.stop(drain_s)
 
     async def run(
         self,
@@ -215,6 +231,7 @@ class Participant:
         prefetch: int | None = None,
         ready_s: float = READY_S,
         drain_s: float = DRAIN_S,
+        ready_file: str | PathLike[str] | None = None,
         install_signal_handlers: bool = False,
     ) -> None:
         """Handles commands until it is cancelled; with `install_signal_handlers`, until SIGTERM or SIGINT as well.
@@ -222,8 +239,11 @@ class Participant:
         Raises what `running` raises.
         """
         stop = asyncio.Event()
+        running = self.running(
+            amqp_url, topology=topology, prefetch=prefetch, ready_s=ready_s, drain_s=drain_s, ready_file=ready_file
+        )
         with _stopped_by_signals(stop) if install_signal_handlers else contextlib.nullcontext():
-            async with self.running(amqp_url, topology=topology, prefetch=prefetch, ready_s=ready_s, drain_s=drain_s):
+            async with running:
                 await stop.wait()
 
     def _contract(self, contract: type[Command[Any]]) -> Contract:

@@ -5,8 +5,10 @@ Shared by coordinator and participants. `publisher` and `consumer` are what othe
 alarm of the broker stops publishers and would stop acknowledgements with them.
 """
 
+from countermand.wire.browsing import UNREADABLE_HEADER, Browser, QueueTaken
 from countermand.wire.consumer import Consumer, ConsumerClosed
-from countermand.wire.dead import REASON_HEADER, dead_copy
+from countermand.wire.dead import AT_HEADER, DEAD_HEADERS, QUEUE_HEADER, REASON_HEADER, dead_copy
+from countermand.wire.inspection import BrokerFacts, Denied, Inspection, NoConnection, QueueFacts, queue_facts
 from countermand.wire.message import (
     Confirmed,
     Delivery,
@@ -17,6 +19,7 @@ from countermand.wire.message import (
     Unknown,
 )
 from countermand.wire.publisher import Publisher
+from countermand.wire.ready_file import keep_ready_file
 from countermand.wire.tasks import end
 
 __all__ = [
@@ -30,7 +33,20 @@ __all__ = [
     "Returned",
     "Refused",
     "Unknown",
+    "Inspection",
+    "BrokerFacts",
+    "QueueFacts",
+    "Denied",
+    "NoConnection",
+    "queue_facts",
     "dead_copy",
     "REASON_HEADER",
+    "QUEUE_HEADER",
+    "AT_HEADER",
+    "DEAD_HEADERS",
+    "Browser",
+    "QueueTaken",
+    "UNREADABLE_HEADER",
     "end",
+    "keep_ready_file",
 ]
