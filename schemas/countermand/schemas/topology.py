@@ -16,6 +16,13 @@ DEFAULT_PREFIX = "countermand"
 # RabbitMQ 4 has this default of its own; 3.x has none, and one undecodable header table would stop everybody.
 DELIVERY_LIMIT = 20
 
+# Whoever browses the dead-letter queue takes its letters and gives them back, and before RabbitMQ 4.3 that counts as a
+# delivery. No queue is behind this one: at the limit of 20, which RabbitMQ 4 has where none is set, a letter that was
+# looked at 20 times would be dropped. -1 (no limit) is refused before RabbitMQ 4; this many looks are as good.
+DEAD_DELIVERY_LIMIT = 1_000_000_000
+
+LISTENER_EVENTS_MAX = 10_000
+
 
 class Exchange(msgspec.Struct, frozen=True):
     """A durable exchange."""
@@ -105,6 +112,10 @@ class Topology(msgspec.Struct, frozen=True):
             "x-dead-letter-exchange": self.dead_exchange,
         }
 
+    def dead_arguments(self) -> dict[str, str | int]:
+        """No dead-letter exchange behind it, so a delivery limit that is never reached."""
+        return {"x-queue-type": "quorum", "x-delivery-limit": DEAD_DELIVERY_LIMIT}
+
     def common(self) -> Declarations:
         """What both sides need: the exchanges, the dead-letter queue and the coordinator's inbox shards.
 
@@ -120,7 +131,7 @@ class Topology(msgspec.Struct, frozen=True):
                 Exchange(self.lifecycle_exchange, "topic"),
             ),
             queues=(
-                Queue(self.dead_queue, {"x-queue-type": "quorum"}),
+                Queue(self.dead_queue, self.dead_arguments()),
                 *(Queue(self.inbox_queue(shard), quorum) for shard in shards),
             ),
             bindings=(
@@ -139,3 +150,12 @@ class Topology(msgspec.Struct, frozen=True):
 
     def client(self, client_id: str) -> Declarations:
         return Declarations(queues=(Queue(self.client_queue(client_id), exclusive=True),))
+
+    def listener(self, client_id: str, *, definition: str | None = None) -> Declarations:
+        """A queue of one's own for lifecycle events: of every saga, or of one definition's (its name, any version)."""
+        name = self.client_queue(client_id)
+        exchange = Exchange(self.lifecycle_exchange, "topic")
+        # Whoever listens too slowly misses the oldest, and never fills the broker's memory.
+        queue = Queue(name, {"x-max-length": LISTENER_EVENTS_MAX}, exclusive=True)
+        binding = Binding(exchange.name, name, f"{definition}.#" if definition else "#")
+        return Declarations((exchange,), (queue,), (binding,))

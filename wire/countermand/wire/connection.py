@@ -211,7 +211,7 @@ class Connection:
                 await session.channel.close(timeout=CLOSE_TIMEOUT_S)
                 await asyncio.sleep(self._backoff.next_s(lived_s=lived_s))
         finally:
-            await self._close(link, transport)
+            await close_link(link, transport)
 
     async def _open(self, link: Link) -> Session:
         async with asyncio.timeout(OPEN_TIMEOUT_S):
@@ -272,20 +272,21 @@ class Connection:
         password = self._url.password
         return text.replace(password, "***") if password else text
 
-    async def _close(self, link: Link, transport: RememberedTransport) -> None:
-        """Close politely, and cut the transport if the peer doesn't answer."""
-        farewell = AMQPConnectionError("closed by this client")
-        for _ in range(2):
-            try:
-                async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await link.close(farewell)
-            except asyncio.CancelledError:
-                if cancelled_from_outside():
-                    transport.abort()
-                    raise
-            except BROKER_ERRORS:
-                pass
-            transport.abort()
+
+async def close_link(link: Link, transport: RememberedTransport) -> None:
+    """Close politely, and cut the transport if the peer doesn't answer."""
+    farewell = AMQPConnectionError("closed by this client")
+    for _ in range(2):
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await link.close(farewell)
+        except asyncio.CancelledError:
+            if cancelled_from_outside():
+                transport.abort()
+                raise
+        except BROKER_ERRORS:
+            pass
+        transport.abort()
 
 
 def parse_url(url: str, *, name: str, heartbeat_s: int) -> URL:

@@ -1,10 +1,15 @@
 """The last word on a message that nobody can read: a copy for the dead-letter queue that says why."""
 
+import time
 from typing import Final
 
 from countermand.wire.message import Delivery, Message
 
 REASON_HEADER: Final = "countermand-dead-reason"
+# Where it was read, and when it was given up (milliseconds since 1970): the broker notes that on its own letters only.
+QUEUE_HEADER: Final = "countermand-dead-queue"
+AT_HEADER: Final = "countermand-dead-at"
+DEAD_HEADERS: Final = (REASON_HEADER, QUEUE_HEADER, AT_HEADER)
 REASON_MAX: Final = 1_000  # It quotes what a sender wrote.
 
 
@@ -19,6 +24,8 @@ def dead_copy(delivery: Delivery, *, exchange: str, reason: str) -> Message:
         if isinstance(value, str | int) and not isinstance(value, bool)
     }
     headers[REASON_HEADER] = reason[:REASON_MAX]
+    headers[QUEUE_HEADER] = delivery.queue
+    headers[AT_HEADER] = time.time_ns() // 1_000_000
     return Message(
         exchange=exchange,
         routing_key=delivery.routing_key,

@@ -11,5 +11,7 @@ PARTLY: Final = 5  # Of many, some were refused.
 UNREACHABLE: Final = 6
 COMPENSATED: Final = 8
 STUCK: Final = 9
+WARNINGS: Final = 10  # Of `countermand doctor`: it works, and something is wrong.
+CRITICAL: Final = 11  # Of `countermand doctor`: it doesn't work, or can lose a saga.
 TIMED_OUT: Final = 124
 INTERRUPTED: Final = 130

@@ -68,7 +68,7 @@ def dangers(facts: ServerFacts, *, durability: str) -> list[Danger]:
             Danger(
                 "eviction",
                 f"maxmemory-policy is {facts.eviction}: a full server would throw sagas away",
-                "CONFIG SET maxmemory-policy noeviction",
+                "`CONFIG SET maxmemory-policy noeviction`",
             )
         )
     if not facts.aof:
@@ -76,7 +76,7 @@ def dangers(facts: ServerFacts, *, durability: str) -> list[Danger]:
             Danger(
                 "persistence",
                 "the append-only file is off: a restart would lose every saga",
-                "CONFIG SET appendonly yes (on the running server, not in the file alone: that would start empty)",
+                "`CONFIG SET appendonly yes` (on the running server, not in the file alone: that would start empty)",
             )
         )
     if durability == "fsync" and not facts.waitaof and facts.appendfsync not in ("always", None):
@@ -84,7 +84,7 @@ def dangers(facts: ServerFacts, *, durability: str) -> list[Danger]:
             Danger(
                 "durability",
                 f"appendfsync is {facts.appendfsync}, and the server has no WAITAOF: a crash loses what was committed",
-                "CONFIG SET appendfsync always, or run Redis 7.2 or newer",
+                "`CONFIG SET appendfsync always`, or run Redis 7.2 or newer",
             )
         )
     if facts.cluster:

@@ -61,6 +61,9 @@ class PackedConnection(Connection):
     """A connection whose commands are packed by hiredis: redis-py's asyncio side only parses with it."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
+        # redis-py names some commands in two words (CONFIG GET), which hiredis would send as one.
+        if isinstance(args[0], str) and " " in args[0]:
+            args = (*args[0].split(), *args[1:])
         return [hiredis.pack_command(args)]
 
 
