@@ -12,6 +12,7 @@ from countermand.schemas.messages import (
     CancelMessage,
     Defined,
     DefineMessage,
+    OperateMessage,
     Outcome,
     Refused,
     RequestMessage,
@@ -111,6 +112,8 @@ class ScriptedCoordinator:
                 return [Accepted(request_id, saga_id, "running")]
             case CancelMessage(request_id=request_id, saga_id=saga_id):
                 return [Accepted(request_id, saga_id, "compensating")]
+            case OperateMessage(request_id=request_id, saga_id=saga_id):
+                return [Refused(request_id, "unknown_saga", "saga_id: this coordinator has no operators", saga_id)]
 
     def _start(self, request: StartMessage) -> Answer:
         known = self._started.setdefault(request.saga_id, request)

@@ -1,32 +1,35 @@
 """The judge: looks at each decision beside the event that caused it, and at the whole journal so far.
 
 Each rule names the invariant or promise that it stands for. The judge reads entries and events; of the core's functions
-it calls those only whose agreement with the journal is itself the rule.
+it calls those only whose agreement with the journal is itself the rule. What operators may do has a judge of its own.
 """
 
 import msgspec
 from msgspec.structs import replace
 
+from core.operator_judge import OperatorJudge
 from core.order import followers
+from core.past import Past
 from countermand.coordinator.core import Decision, Plan, decide, evolve, pending_commands, wake_at
 from countermand.coordinator.core.draft import IGNORED_REPLIES_MAX
 from countermand.coordinator.core.events import CommandUnroutable, ReplyReceived, SagaEvent, WokenUp
 from countermand.coordinator.core.journal import (
     AttemptFailed,
     CompensationStarted,
-    DeadlineMissed,
     JournalEntry,
+    OperatorActed,
     Record,
     ReplyIgnored,
+    RetryGranted,
     SagaEnded,
+    SagaReleased,
     StepAsked,
-    StepRejected,
     StepSucceeded,
-    TurnDeferred,
 )
+from countermand.coordinator.core.settle import VERSIONS_LOST_MAX
 from countermand.coordinator.core.state import Saga, SagaState
 from countermand.schemas.identifiers import Direction, command_id
-from countermand.schemas.messages import Failed, ReplyMessage
+from countermand.schemas.messages import Failed, ReplyMessage, Succeeded
 
 Attempt = tuple[str, Direction, int]
 
@@ -40,24 +43,29 @@ class Judge:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._followers = followers(plan.definition)
-        self._journal: list[Record] = []
+        self._past = Past(plan)
+        self._operators = OperatorJudge(plan)
         self._replayed: SagaState | None = None
         self._command_ids: dict[Attempt, str] = {}
-        self._bodies: dict[Attempt, bytes] = {}
+        self._bodies: dict[tuple[str, Direction, int, str], bytes] = {}
         self._vouched: set[Attempt] = set()
+        self._newest_seen = 0
         self._lost = False
 
     def forget(self, kept: list[Record]) -> None:
         """The store has lost what came after these records; what was vouched for outside stays so."""
-        self._journal, self._replayed, self._lost = [], None, True
+        # Results and what operators wrote are lost with the rest: the same attempt may be made again from others.
+        self._bodies.clear()
+        self._past, self._replayed, self._lost = Past(self._plan), None, True
         for record in kept:
             self._append(record)
 
     def look(self, before: Saga | None, event: SagaEvent, decision: Decision) -> None:
         """Judges one decision."""
         self._is_repeatable(before, event, decision)
-        self._keeps_count(before, decision)
         self._hear(before, event, decision)
+        self._keeps_count(before, decision)
+        self._operators.look(self._past, before, event, decision)
         for record in decision.records:
             self._entry_may_follow(record.entry)
             self._append(record)
@@ -66,10 +74,11 @@ class Judge:
         self._replays_to(decision.saga.state)
         self._sends_what_is_asked(decision.saga)
         self._wakes_up(decision, event)
+        self._says_what_waits_for_a_person(decision.saga.state)
         self._ends_honestly(before, decision.saga.state)
 
     def _append(self, record: Record) -> None:
-        self._journal.append(record)
+        self._past.append(record)
         # Through JSON and back, as a stored journal is read.
         read = _record_decoder.decode(_record_encoder.encode(record))
         assert read == record
@@ -91,16 +100,22 @@ class Judge:
             assert decision.saga == before, "P3: changed without a record"
             return
         assert decision.saga is not None
-        assert {record.version for record in decision.records} == {version + 1}, "P3: a version is left out"
-        assert decision.saga.state.version == version + 1
+        (made,) = {record.version for record in decision.records}
+        if self._past.halted and isinstance(decision.records[0].entry, OperatorActed) and made != version + 1:
+            assert decision.records[0].entry.operation == "retry", "P3: a version is left out"
+        else:
+            assert made == version + 1, "P3: a version is left out"
+        if self._past.halted and any(isinstance(record.entry, SagaReleased) for record in decision.records):
+            assert made > self._newest_seen, "P12: goes on under a version that was lost"
+        assert decision.saga.state.version == made
         last_ms = 0 if before is None else before.state.updated_ms
         for record in decision.records:
             assert record.at_ms >= last_ms, "time ran backwards"
         assert decision.saga.state.updated_ms == decision.records[-1].at_ms
-        new = {
-            name: value for name, value in decision.saga.results.items() if before is None or name not in before.results
-        }
-        assert new == decision.results, "a result is kept but not committed, or the other way round"
+        results = {} if before is None else before.results
+        assert decision.saga.results == {**results, **decision.results}, "a result is kept but not committed"
+        edits = {} if before is None else before.edits
+        assert decision.saga.edits == {**edits, **decision.edits}, "an edit is kept but not committed"
 
     # --- replies: what is believed, and what is a fact only
 
@@ -121,21 +136,31 @@ class Judge:
         if not known or step is None or reply.participant != step.participant:
             self._is_a_fact_only(state, decision, "P26: a forged reply was believed")
             return
-        if reply.saga_version > state.version or state.halted:
+        asked = [each.attempt for each in self._past.asked(reply.step, reply.direction)]
+        if reply.saga_version > state.version or self._past.halted:
+            self._hear_of_what_was_lost(state, reply)
             return
-        asked = [each.attempt for each in self._asked(reply.step, reply.direction)]
         if reply.attempt not in asked:
-            self._is_a_fact_only(state, decision, "P26: a reply to what was never asked was believed")
+            if not self._lost:
+                self._is_a_fact_only(state, decision, "P26: a reply to what was never asked was believed")
             return
+        current = isinstance(self._past.last_of(reply.step, reply.direction), StepAsked) and reply.attempt == asked[-1]
+        waited_for = current and reply.direction == self._past.direction
+        if isinstance(reply.outcome, Succeeded) and waited_for:
+            told = [record.entry for record in decision.records]
+            assert StepSucceeded(reply.step, reply.direction, reply.attempt) in told, "an answer didn't count"
         if not isinstance(reply.outcome, Failed):
             return
-        track = state.steps[reply.step].track(reply.direction)
-        assert track is not None
-        current = track.status == "asked" and reply.attempt == asked[-1]
-        if not current or (reply.direction == "do") != (state.phase == "running"):
+        if not waited_for:
             self._is_a_fact_only(state, decision, "P9: a failure of an old attempt was believed")
         elif reply.outcome.rolled_back:
             self._vouched.add((reply.step, reply.direction, reply.attempt))
+
+    def _hear_of_what_was_lost(self, state: SagaState, reply: ReplyMessage) -> None:
+        # Once the history is full, a halted saga takes nothing more in.
+        room = not self._past.halted or state.facts < IGNORED_REPLIES_MAX
+        if room and reply.saga_version < state.version + VERSIONS_LOST_MAX:
+            self._newest_seen = max(self._newest_seen, reply.saga_version)
 
     def _is_a_fact_only(self, state: SagaState, decision: Decision, rule: str) -> None:
         assert all(isinstance(record.entry, ReplyIgnored) for record in decision.records), rule
@@ -145,50 +170,49 @@ class Judge:
     # --- entries: what may follow what
 
     def _entry_may_follow(self, entry: JournalEntry) -> None:
+        past = self._past
         match entry:
-            case StepAsked(direction="do"):
-                assert not self._turned(), "an action was asked for after the saga had turned back"
+            case StepAsked(direction=direction):
+                assert direction == past.direction, "asked for in the direction that the saga doesn't go"
+                assert not past.paused, "asked for while paused"
+                assert not past.halted, "P12: asked for while a part of the state is lost"
                 self._attempt_may_follow(entry)
-            case StepAsked():
-                assert self._turned(), "a compensation was asked for while the saga goes forward"
-                self._attempt_may_follow(entry)
-                if entry.attempt == 1:
+                if direction == "undo" and entry.attempt == 1:
                     self._undo_is_due(entry.step)
-            case CompensationStarted():
-                assert not self._turned(), "turned back twice"
-                assert self._lost or not self._pivot_may_be_done(), "D5: turned back although the pivot may be done"
+            case CompensationStarted(failure=failure):
+                assert not past.turned, "turned back twice"
+                assert past.plan.pivot is None or not past.is_done(past.plan.pivot), "turned back after the pivot"
+                forced = failure.code == "operator" and past.stuck is not None and past.stuck.cause == "pivot_unknown"
+                assert forced or self._lost or not self._pivot_may_be_done(), (
+                    "D5: turned back although the pivot may be done"
+                )
             case _:
-                ended = any(isinstance(record.entry, SagaEnded) for record in self._journal)
-                assert not ended or isinstance(entry, ReplyIgnored), "P2: something happened after the end"
+                assert not past.ended or isinstance(entry, ReplyIgnored), "P2: something happened after the end"
 
     def _attempt_may_follow(self, entry: StepAsked) -> None:
-        before = [each.attempt for each in self._asked(entry.step, entry.direction)]
+        past = self._past
+        before = [each.attempt for each in past.asked(entry.step, entry.direction)]
         assert entry.attempt == len(before) + 1, f"attempts don't count up by one: {before}, {entry.attempt}"
-        if before:
-            last = self._last_of(entry.step, entry.direction)
+        assert not past.is_closed(entry.step, entry.direction), "asked for what an operator has closed"
+        last = past.last_of(entry.step, entry.direction)
+        if before and not isinstance(last, RetryGranted):
             assert isinstance(last, AttemptFailed), "asked again before the last attempt was over"
             assert last.then == "waiting", "asked again after giving up"
 
     def _undo_is_due(self, name: str) -> None:
-        assert self._asked(name, "do"), "D4: an undo without a do"
-        assert not self._has(StepRejected, name, "do"), "P7: a rejected action is compensated"
+        past = self._past
+        assert past.may_be_done(name), "D4, P7: an undo without a do, or of a rejected one"
         if not self._plan.steps[name].can_be_undone:
-            assert name == self._plan.pivot, "P7: a step without a compensation is compensated"
-            assert not self._pivot_may_be_done() or self._lost, "P7: a pivot that may be done is undone"
+            assert name == past.plan.pivot, "P7: a step without a compensation is compensated"
         for later in self._followers[name]:
-            if self._owes_an_undo(later):
-                assert self._has(StepSucceeded, later, "undo"), f"I6: {name} is undone before {later}"
-
-    def _owes_an_undo(self, name: str) -> bool:
-        """By the journal: it was asked for and not rejected. A failure vouches for its attempt, not for its copies."""
-        closable = self._plan.steps[name].can_be_undone or name == self._plan.pivot
-        return closable and bool(self._asked(name, "do")) and not self._has(StepRejected, name, "do")
+            if past.owes_an_undo(later):
+                assert past.is_undone(later), f"I6: {name} is undone before {later}"
 
     def _pivot_may_be_done(self) -> bool:
-        pivot = self._plan.pivot
-        if pivot is None or self._has(StepRejected, pivot, "do"):
+        pivot = self._past.plan.pivot
+        if pivot is None or not self._past.may_be_done(pivot):
             return False
-        attempts = [(pivot, "do", each.attempt) for each in self._asked(pivot, "do")]
+        attempts = [(pivot, "do", each.attempt) for each in self._past.asked(pivot, "do")]
         return any(attempt not in self._vouched for attempt in attempts)
 
     # --- the state is what the journal says
@@ -203,22 +227,23 @@ class Judge:
         assert commands == pending_commands(self._plan, saga)
         sent = {(each.step, each.direction, each.attempt) for each in commands}
         assert len(sent) == len(commands), "D7: a command is sent twice"
-        assert sent == self._unanswered(saga.state), "D7: what is sent is not what is asked for and unanswered"
+        assert sent == self._unanswered(), "D7: what is sent is not what is asked for and unanswered"
         for each in commands:
             attempt = (each.step, each.direction, each.attempt)
             assert self._command_ids.setdefault(attempt, each.command_id) == each.command_id, "D7: another command id"
             # Another attempt to compensate may know more than the one before; the same attempt never does.
-            same = attempt if each.direction == "undo" else (each.step, each.direction, 0)
-            assert self._bodies.setdefault(same, each.body) == each.body, "D7: another body"
+            same = (each.step, each.direction, each.attempt if each.direction == "undo" else 0, each.key)
+            assert self._bodies.setdefault(same, each.body) == each.body, "D7: another body under the same key"
+            assert each.key == f"{saga.state.saga_id}/{self._past.key(each.step)}", "D4: another key"
             assert each.saga_version == saga.state.version
         ids = list(self._command_ids.values())
         assert len(set(ids)) == len(ids), "two commands have one id"
 
-    def _unanswered(self, state: SagaState) -> set[Attempt]:
-        if state.ended or state.halted:
+    def _unanswered(self) -> set[Attempt]:
+        if self._past.ended or self._past.halted:
             return set()
-        direction: Direction = "undo" if self._turned() else "do"
-        last = {name: self._last_of(name, direction) for name in self._plan.steps}
+        direction = self._past.direction
+        last = {name: self._past.last_of(name, direction) for name in self._plan.steps}
         return {(name, direction, each.attempt) for name, each in last.items() if isinstance(each, StepAsked)}
 
     # --- I3: one wake-up, or a cause
@@ -226,82 +251,57 @@ class Judge:
     def _wakes_up(self, decision: Decision, event: SagaEvent) -> None:
         assert decision.saga is not None
         state = decision.saga.state
-        assert decision.wake_at_ms == wake_at(state) == self._expected_wake_up(state), "I3: not the next moment"
+        assert decision.wake_at_ms == wake_at(state) == self._expected_wake_up(), "I3: not the next moment"
         if not state.ended:
-            assert decision.wake_at_ms is not None or state.stuck is not None, "I3: sleeps without a cause"
+            held = state.stuck is not None or state.paused is not None
+            assert decision.wake_at_ms is not None or held, "I3: sleeps without a cause"
         if isinstance(event, WokenUp) and decision.wake_at_ms is not None and not decision.records:
             assert decision.wake_at_ms > event.at_ms, "I3: a wake-up that was due did nothing"
 
-    def _expected_wake_up(self, state: SagaState) -> int | None:
-        if state.ended or state.halted:
+    def _expected_wake_up(self) -> int | None:
+        past = self._past
+        if past.ended or past.halted or past.paused:
             return None
-        direction: Direction = "undo" if self._turned() else "do"
         moments: list[int] = []
         for name in self._plan.steps:
-            match self._last_of(name, direction):
+            match past.last_of(name, past.direction):
                 case StepAsked(until_ms=until_ms):
                     moments.append(until_ms)
                 case AttemptFailed(then="waiting", until_ms=until_ms):
                     moments.append(until_ms)
-        deadline_ms = self._plan.definition.deadline_ms
-        if deadline_ms is not None and not self._turned() and not self._deadline_was_seen():
-            moments.append(self._journal[0].at_ms + deadline_ms)
+        if past.deadline_ms is not None and not past.turned and not past.deadline_was_seen:
+            moments.append(past.deadline_ms)
         return min(moments, default=None)
 
-    def _deadline_was_seen(self) -> bool:
-        return any(
-            isinstance(entry, DeadlineMissed) or (isinstance(entry, TurnDeferred) and entry.failure.code == "deadline")
-            for entry in self._entries()
-        )
+    def _says_what_waits_for_a_person(self, state: SagaState) -> None:
+        past = self._past
+        if past.ended or past.halted:
+            return
+        waiting = set(past.given_up(past.direction))
+        assert not waiting or state.stuck is not None, f"I3: {waiting} wait for a person, and nobody is told"
+        if state.stuck is not None and state.stuck.cause != "unresolvable":
+            assert state.stuck.step in waiting, "stuck on what waits for nobody"
 
     # --- I5: an ended state is what it says
 
     def _ends_honestly(self, before: Saga | None, state: SagaState) -> None:
+        past = self._past
         if before is not None and before.state.ended:
             unchanged = replace(
                 state, version=before.state.version, updated_ms=before.state.updated_ms, facts=before.state.facts
             )
             assert unchanged == before.state, "P2: an ended saga has changed"
+        owed = [name for name in self._plan.steps if past.owes_an_undo(name)]
+        acknowledged = [name for name in owed if past.has(StepSucceeded, name, "undo")]
         match state.phase:
             case "completed":
-                missing = [name for name in self._plan.steps if not self._has(StepSucceeded, name, "do")]
+                missing = [name for name in self._plan.steps if not past.is_done(name)]
                 assert not missing, f"I5: completed without {missing}"
-                assert not self._turned(), "P2: completed after turning back"
+                assert not past.turned, "P2: completed after turning back"
             case "compensated":
-                owed = [name for name in self._plan.steps if self._owes_an_undo(name)]
-                missing = [name for name in owed if not self._has(StepSucceeded, name, "undo")]
-                assert not missing or self._lost, f"I5: compensated without {missing}"
-                believed = [
-                    name
-                    for name, step in state.steps.items()
-                    if step.do.status in ("succeeded", "unknown") and self._plan.steps[name].can_be_undone
-                ]
-                assert all(self._has(StepSucceeded, name, "undo") for name in believed), "I5: by its own evidence"
-
-    # --- reading the journal
-
-    def _entries(self) -> list[JournalEntry]:
-        return [record.entry for record in self._journal]
-
-    def _turned(self) -> bool:
-        return any(isinstance(entry, CompensationStarted) for entry in self._entries())
-
-    def _asked(self, name: str, direction: Direction) -> list[StepAsked]:
-        return [
-            entry
-            for entry in self._entries()
-            if isinstance(entry, StepAsked) and entry.step == name and entry.direction == direction
-        ]
-
-    def _has(self, kind: type[StepSucceeded] | type[StepRejected], name: str, direction: Direction) -> bool:
-        return any(
-            isinstance(entry, kind) and entry.step == name and entry.direction == direction for entry in self._entries()
-        )
-
-    def _last_of(self, name: str, direction: Direction) -> JournalEntry | None:
-        for entry in reversed(self._entries()):
-            match entry:
-                case StepAsked() | StepSucceeded() | StepRejected() | AttemptFailed():
-                    if (entry.step, entry.direction) == (name, direction):
-                        return entry
-        return None
+                assert acknowledged == owed, f"I5: compensated, but of {owed} only {acknowledged}"
+            case "compensated_with_exceptions":
+                assert all(past.is_undone(name) for name in owed), f"I5: not everything was closed: {owed}"
+                assert acknowledged != owed, "I5: there was no exception"
+            case "abandoned":
+                assert any(isinstance(entry, SagaEnded) and entry.phase == "abandoned" for entry in past.entries)

@@ -8,7 +8,7 @@ from core.world import World
 from countermand.coordinator.core.journal import JournalEntry
 from countermand.schemas.definition import Definition, Node, ParallelNode, RetryPolicy, SequenceNode, StepNode
 from countermand.schemas.identifiers import Direction
-from countermand.schemas.messages import Answer, CommandMessage, Failed, Rejected, ReplyOutcome, Succeeded
+from countermand.schemas.messages import Answer, CommandMessage, Failed, Refused, Rejected, ReplyOutcome, Succeeded
 
 ONCE = RetryPolicy(attempts_max=1)
 TWICE = RetryPolicy(attempts_max=2, backoff_ms=1_000, jitter_percent=0)
@@ -104,3 +104,11 @@ class Story(World):
     def said(self, kind: type[JournalEntry]) -> list[JournalEntry]:
         """Every entry of a kind."""
         return [record.entry for record in self.records if isinstance(record.entry, kind)]
+
+    @property
+    def refused(self) -> Refused:
+        """The last request was refused, and changed nothing."""
+        (answer,) = self.answered
+        assert isinstance(answer, Refused), answer
+        assert self.last == []
+        return answer

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from core.definitions import plans
+from core.operators import ACTS, any_operations, ask, suitable
 from core.world import OUTCOMES, SAGA_ID, SECRET, Kind, World, reply_to
 from countermand.coordinator.core import Plan, decide
 from countermand.coordinator.core.events import (
     CancelRequested,
     CommandUnroutable,
+    OperationRequested,
     ReplyReceived,
     SagaEvent,
     SignalReceived,
@@ -21,8 +23,10 @@ from countermand.coordinator.core.events import (
     WatchRequested,
     WokenUp,
 )
+from countermand.coordinator.core.possible import possible_operations
 from countermand.coordinator.core.state import Saga
-from countermand.schemas.messages import CommandMessage, Phase, ReplyMessage
+from countermand.schemas.messages import Accepted, CommandMessage, Phase, ReplyMessage
+from countermand.schemas.operations import ResumeSaga, RetryStep
 
 Move = Literal[
     "answer",
@@ -40,6 +44,7 @@ Move = Literal[
     "start_again",
     "start_other",
     "time_passes",
+    "operate",
 ]
 
 # Good answers are frequent, so that streams get far; everything else is there, often enough.
@@ -59,6 +64,7 @@ MOVE_WEIGHTS: dict[Move, int] = {
     "start_again": 1,
     "start_other": 1,
     "time_passes": 1,
+    "operate": 8,
 }
 KIND_WEIGHTS: dict[Kind, int] = {
     "result": 6,
@@ -73,13 +79,14 @@ KINDS = [kind for kind, weight in KIND_WEIGHTS.items() for _ in range(weight)]
 
 
 class Happening(msgspec.Struct, frozen=True):
-    """One move, with the chance that it needs: `pick` chooses among the commands, `pause_ms` passes first, or is taken
-    back by a clock that was wrong."""
+    """One move, with the chance that it needs: `pick` chooses among the commands, `act` among what an operator can do,
+    `pause_ms` passes first, or is taken back by a clock that was wrong."""
 
     move: Move
     kind: Kind
     pick: int
     pause_ms: int
+    act: int
 
 
 PAUSES_MS = [0, 0, 1, 40, 700, 6_000, -300]
@@ -91,7 +98,13 @@ def long_stream(seed: int) -> list[Happening]:
     """A stream that goes far, drawn at once: quick to make, but only the seed can be made smaller."""
     chance = random.Random(seed)
     return [
-        Happening(chance.choice(MOVES), chance.choice(KINDS), chance.randrange(PICKS), chance.choice(PAUSES_MS))
+        Happening(
+            chance.choice(MOVES),
+            chance.choice(KINDS),
+            chance.randrange(PICKS),
+            chance.choice(PAUSES_MS),
+            chance.randrange(ACTS),
+        )
         for _ in range(chance.randrange(LONG // 3, LONG))
     ]
 
@@ -102,6 +115,7 @@ happenings = st.builds(
     kind=st.sampled_from(KINDS),
     pick=st.integers(0, PICKS - 1),
     pause_ms=st.sampled_from(PAUSES_MS),
+    act=st.integers(0, ACTS - 1),
 )
 # Short ones find the smallest story of a fault; long ones reach the states that take a while.
 short_streams = st.lists(happenings, min_size=1, max_size=20)
@@ -143,6 +157,8 @@ def happen(world: World, what: Happening) -> None:
             world.start(reply_to=f"clients.{what.pick % 3}")
         case "start_other":
             world.start(content="other", reply_to="clients.other")
+        case "operate":
+            ask(world, what.pick, what.act)
         case _:
             pass
 
@@ -163,6 +179,9 @@ def every_event(world: World) -> list[SagaEvent]:
         CommandUnroutable("e", at_ms, "s1", "undo", 1),
         ReplyReceived("e", at_ms, ReplyMessage(SAGA_ID, "nowhere", "undo", 1, "k", "c", 0, "p", OUTCOMES["result"])),
     ]
+    for operation in any_operations(world):
+        events.append(OperationRequested("e", at_ms, "r", operation, "ann", "because", "content", 1, "clients.1"))
+        events.append(OperationRequested("e", at_ms, "r", operation, "ann", "because", "content"))
     for command in world.sent.values():
         events.append(CommandUnroutable("e", at_ms, command.step, command.direction, command.attempt))
         for outcome in OUTCOMES.values():
@@ -205,6 +224,31 @@ def test_a_saga_ends_once_faults_stop(plan: Plan, stream: list[Happening]) -> No
         assert world.state.stuck.cause in ("forward_rejected", "unresolvable")
 
 
+@settings(STREAMS, max_examples=300)
+@given(plan=plans(), stream=streams)
+def test_a_saga_ends_once_faults_stop_and_an_operator_retries(plan: Plan, stream: list[Happening]) -> None:
+    """I4 without exception: whatever a saga waits for a person for, a retry (with an input where none can be made) and
+    good answers bring it to its end."""
+    world = judged(plan, stream)
+    world.heal_with_an_operator()
+    assert world.state.ended, world.state
+
+
+@settings(STREAMS, max_examples=60)
+@given(plan=plans(), stream=streams)
+def test_what_is_offered_is_accepted_and_nothing_else(plan: Plan, stream: list[Happening]) -> None:
+    """An operator's list of what is possible is the truth, in every state."""
+    world = judged(plan, stream)
+    assert world.saga is not None
+    offered = possible_operations(plan, world.state, world.now_ms)
+    for each in offered:
+        accepted = world.copy().operate(suitable(each, world), expected_version=world.state.version)
+        assert isinstance(accepted.answers[-1].answer, Accepted), (each, accepted.answers)
+    for operation in any_operations(world):
+        # The judge compares each answer with what is offered.
+        world.copy().operate(operation, expected_version=world.state.version)
+
+
 @settings(STREAMS, max_examples=60)
 @given(plan=plans(), stream=streams)
 def test_every_event_has_an_answer_in_every_state(plan: Plan, stream: list[Happening]) -> None:
@@ -235,7 +279,36 @@ def test_a_saga_whose_state_was_lost_does_nothing_until_a_person_has_looked(
     assert world.state.halted
     steps, phase = world.state.steps, world.state.phase
     for what in after:
-        happen(world, what)
+        if what.move != "operate":
+            happen(world, what)
         assert world.state.halted
         assert (world.state.steps, world.state.phase) == (steps, phase)
         assert world.pending == []
+
+
+@settings(STREAMS, max_examples=200)
+@given(plan=plans(), stream=streams, lost=st.integers(1, 5), after=streams)
+def test_a_saga_whose_state_was_lost_ends_once_an_operator_retries(
+    plan: Plan, stream: list[Happening], lost: int, after: list[Happening]
+) -> None:
+    """P12, I4: from then on anything may happen, replies of lost versions among it; a loss is looked at once."""
+    world = judged(plan, stream)
+    newest = max(world.sent.values(), key=lambda each: each.saga_version)
+    if world.state.version == 1:
+        return
+    world.lose(min(lost, world.state.version - 1))
+    if world.state.ended or newest.saga_version <= world.state.version:
+        return
+    world.reply(newest, OUTCOMES["result"])
+    forgotten = [each for each in world.sent.values() if each.saga_version > world.state.version]
+    if world.state.paused is not None:
+        world.operate(ResumeSaga())
+    world.operate(RetryStep())
+    for command in forgotten:
+        # None of them is newer than what the operator knew of.
+        world.reply(command, OUTCOMES["result"])
+        assert not world.state.halted
+    for what in after:
+        happen(world, what)
+    world.heal_with_an_operator()
+    assert world.state.ended

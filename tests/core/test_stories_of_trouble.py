@@ -4,6 +4,7 @@ Steps are asked two times at most, a second each, with a second between.
 """
 
 import msgspec
+from msgspec.structs import replace
 
 from core.story import ONCE, Story, both, forward, pivot, saga, step
 from core.world import World
@@ -163,13 +164,15 @@ def test_a_reply_from_a_version_that_the_store_has_forgotten_halts_the_saga() ->
 
 
 def test_a_halted_saga_is_not_halted_again() -> None:
-    """The first proof stands, with its moment; more of them are facts."""
+    """The first proof stands, with its moment; the newest version that was lost is remembered, and more are facts."""
     story = lost()
-    since_ms = story.state.stuck
+    stuck = story.state.stuck
+    assert stuck is not None
     for _ in range(3):
         story.now_ms += 10
         story.forge(story.sent["ship", "do", 1], OK, saga_version=99)
-    assert story.state.stuck == since_ms
+    assert story.state.stuck == replace(stuck, lost_version=99)
+    assert len(story.said(ReplyIgnored)) == 2
     assert len(story.said(SagaStuck)) == 1
 
 

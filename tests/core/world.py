@@ -4,6 +4,7 @@ The world keeps what really happened (which attempts were made, which of them vo
 what the core believes, so that the core's own evidence is not the only witness.
 """
 
+import copy
 from typing import Literal
 
 import msgspec
@@ -14,6 +15,7 @@ from countermand.coordinator.core import Decision, Plan, decide, pending_command
 from countermand.coordinator.core.events import (
     CancelRequested,
     CommandUnroutable,
+    OperationRequested,
     ReplyReceived,
     SagaEvent,
     SignalReceived,
@@ -26,10 +28,12 @@ from countermand.coordinator.core.state import Saga, SagaState
 from countermand.schemas.definition import Definition
 from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import CommandMessage, Failed, Rejected, ReplyMessage, ReplyOutcome, Succeeded
+from countermand.schemas.operations import Operation, ResumeSaga, RetryStep
 
 SAGA_ID = "order-1"
 START_MS = 1_700_000_000_000
 SECRET = "0123456789abcdef" * 2
+OPERATOR = "clients.operator"
 INPUT = msgspec.Raw(b'{"order":{"id":1,"total":20}}')
 RESULT = Succeeded(msgspec.Raw(b'{"value":7}'))
 
@@ -48,6 +52,10 @@ class World:
         self.sent: dict[Attempt, CommandMessage] = {}
         self._judge = Judge(self.plan)
         self._events = 0
+
+    def copy(self) -> "World":
+        """Another world that has come as far, and goes its own way from here."""
+        return copy.deepcopy(self, {id(self.plan): self.plan})
 
     @property
     def state(self) -> SagaState:
@@ -106,6 +114,32 @@ class World:
     def watch(self, queue: str = "clients.watcher") -> Decision:
         return self.take(WatchRequested(self._id("watch"), self.now_ms, "r-watch", queue))
 
+    def operate(
+        self,
+        operation: Operation,
+        *,
+        actor: str = "ann",
+        reason: str = "it is stuck",
+        request_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> Decision:
+        """An operator asks for something. What is asked for again in the same words is the same request's content."""
+        event_id = self._id("operation")
+        content = f"{msgspec.json.encode(operation)!r} {actor} {reason}"
+        return self.take(
+            OperationRequested(
+                event_id=event_id,
+                at_ms=self.now_ms,
+                request_id=request_id or event_id,
+                operation=operation,
+                actor=actor,
+                reason=reason,
+                content=content,
+                expected_version=expected_version,
+                reply_to=OPERATOR,
+            )
+        )
+
     def lose(self, versions: int) -> None:
         """The store forgets the newest versions, as after a failover: what was sent stays sent."""
         kept = self.state.version - versions
@@ -123,20 +157,47 @@ class World:
     def heal(self) -> int:
         """Answers every command well and fires every wake-up until the saga ends; how many events that took.
 
-        A saga that waits for a person only is given what may come late: the success of what it has given up.
+        Whoever paused it resumes it. A saga that waits for a person only is given what may come late: the success of
+        what it has given up.
         """
         taken = 0
         while not self.state.ended and taken < 12 * len(self.plan.steps) + 20:
-            if self.pending:
-                self.reply(self.pending[0], RESULT)
-            elif wake_at(self.state) is not None:
-                self.wake()
-            elif (late := self._late()) is not None:
+            late = self._late()
+            if self.state.paused is not None:
+                self.operate(ResumeSaga())
+            elif not self._goes_well():
+                if late is None:
+                    return taken
                 self.reply(late, RESULT)
-            else:
-                return taken
             taken += 1
         return taken
+
+    def heal_with_an_operator(self) -> int:
+        """The same, with an operator in place of luck: who resumes what is paused and retries what is stuck.
+
+        What can't be made is given an input; participants answer from their records, lost versions or not.
+        """
+        taken = 0
+        while not self.state.ended and taken < 12 * len(self.plan.steps) + 20:
+            stuck = self.state.stuck
+            if self.state.paused is not None:
+                self.operate(ResumeSaga())
+            elif not self._goes_well():
+                assert stuck is not None, "waits for a person, and doesn't say for what"
+                given = INPUT if stuck.cause == "unresolvable" and self.state.phase == "running" else None
+                self.operate(RetryStep(input=given))
+            taken += 1
+        return taken
+
+    def _goes_well(self) -> bool:
+        """A good answer, or what is due; false if there is neither."""
+        if self.pending:
+            self.reply(self.pending[0], RESULT)
+        elif wake_at(self.state) is not None:
+            self.wake()
+        else:
+            return False
+        return True
 
     def _late(self) -> CommandMessage | None:
         direction: Direction = "do" if self.state.phase == "running" else "undo"

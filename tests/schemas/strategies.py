@@ -12,6 +12,7 @@ from countermand.schemas.messages import (
     DefineMessage,
     Failed,
     Failure,
+    OperateMessage,
     Outcome,
     Phase,
     Refused,
@@ -23,6 +24,17 @@ from countermand.schemas.messages import (
     StartMessage,
     Succeeded,
     WatchMessage,
+)
+from countermand.schemas.operations import (
+    AbandonSaga,
+    CompensateSaga,
+    ExtendDeadline,
+    Operation,
+    PauseSaga,
+    ResumeSaga,
+    RetryStep,
+    SettleCompensation,
+    SkipStep,
 )
 
 texts = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -84,7 +96,21 @@ replies = st.builds(
 
 tags = st.lists(st.from_regex(r"[a-z0-9=.:]{1,20}", fullmatch=True), max_size=4).map(tuple)
 
+operations: st.SearchStrategy[Operation] = st.one_of(
+    st.builds(RetryStep, st.none() | names, st.none() | raws),
+    st.builds(SkipStep, st.none() | names, st.none() | raws),
+    st.builds(SettleCompensation, filled, st.none() | names),
+    st.builds(ExtendDeadline, st.integers(0, 2**53 - 1)),
+    st.builds(ResumeSaga, st.sampled_from(("stopped", "ran"))),
+    st.builds(CompensateSaga) | st.builds(PauseSaga) | st.builds(AbandonSaga),
+)
+
+operates = st.builds(
+    OperateMessage, filled, saga_ids, operations, filled, filled, st.none() | whole, st.none() | filled
+)
+
 requests: st.SearchStrategy[RequestMessage] = st.one_of(
+    operates,
     st.builds(
         StartMessage,
         request_id=filled,
@@ -103,7 +129,7 @@ requests: st.SearchStrategy[RequestMessage] = st.one_of(
 )
 
 answers: st.SearchStrategy[Answer] = st.one_of(
-    st.builds(Accepted, filled, saga_ids, phases, st.booleans()),
+    st.builds(Accepted, filled, saga_ids, phases, st.booleans(), st.none() | whole),
     st.builds(Refused, filled, texts, texts, st.none() | saga_ids, st.lists(texts, max_size=3).map(tuple)),
     st.builds(Defined, filled, slugs, st.integers(1, 10**9), filled),
     st.builds(Outcome, saga_ids, phases, raws, st.none() | st.builds(Failure, texts, texts, st.none() | names)),
@@ -127,6 +153,7 @@ header_names = st.sampled_from(
         "ce-sagaversion",
         "ce-sagadeadline",
         "ce-sagasignal",
+        "ce-sagaexpectedversion",
         "ce-sagatags",
         "ce-sagareplayed",
         "traceparent",

@@ -20,11 +20,11 @@ from countermand.schemas.envelope import (
     saga_id_of,
     write_answer,
     write_command,
-    write_lifecycle,
     write_reply,
     write_request,
 )
 from countermand.schemas.errors import LimitExceeded, MalformedMessage
+from countermand.schemas.lifecycle import write_lifecycle
 from countermand.schemas.messages import (
     Answer,
     CommandMessage,

@@ -15,6 +15,7 @@ ALLOWED_MODULES = {
     "countermand.coordinator.core",
     "countermand.schemas",
     "dataclasses",
+    "difflib",
     "enum",
     "functools",
     "hashlib",

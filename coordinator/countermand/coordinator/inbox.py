@@ -10,12 +10,12 @@ from countermand.coordinator.core.draft import Addressed
 from countermand.coordinator.definitions import Definitions
 from countermand.coordinator.intake import Item, Unreadable, read
 from countermand.coordinator.outbox import Outbox
-from countermand.coordinator.ports import MessageSource
+from countermand.coordinator.ports import MessageSource, Registry
 from countermand.coordinator.process import OnePath
 from countermand.coordinator.sending import Sender
 from countermand.coordinator.telemetry import Counters
 from countermand.schemas.errors import StoreUnavailable
-from countermand.schemas.messages import Answer, DefineMessage
+from countermand.schemas.messages import AnnounceMessage, Answer, DefineMessage
 from countermand.wire import Delivery, dead_copy
 
 log = structlog.get_logger(__name__)
@@ -33,9 +33,11 @@ class Inbox:
         outbox: Outbox,
         counters: Counters,
         *,
+        registry: Registry,
         batch_max: int,
     ) -> None:
         self._source = source
+        self._registry = registry
         self._path = path
         self._definitions = definitions
         self._sender = sender
@@ -83,6 +85,8 @@ class Inbox:
                     unreadable.append(fault)
                 case DefineMessage() as define:
                     await self._define(delivery, define)
+                case AnnounceMessage() as announcement:
+                    await self._announced(delivery, announcement)
         self._counters.count("deliveries", len(deliveries))
         self._counters.count("batches")
         aside = await self._path.run(items) if items else []
@@ -98,6 +102,15 @@ class Inbox:
             await self._sender.declare_participants(plan.participants)
         told = self._outbox.answer(Addressed(message.reply_to, answer)) if message.reply_to else None
         await self._sender.send([told] if told is not None else [])
+        await self._source.acknowledge([delivery])
+
+    async def _announced(self, delivery: Delivery, message: AnnounceMessage) -> None:
+        try:
+            await self._registry.announce(message)
+        except StoreUnavailable as error:
+            # Nobody waits for it, and it comes again within a minute.
+            log.warning("announcement_not_kept", participant=message.participant, error=str(error))
+        self._counters.count("announcements")
         await self._source.acknowledge([delivery])
 
     async def _registered(self, message: DefineMessage) -> tuple[Answer, Plan | None]:

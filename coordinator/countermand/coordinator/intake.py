@@ -8,19 +8,23 @@ import msgspec
 
 from countermand.coordinator.core.events import (
     CancelRequested,
+    OperationRequested,
     ReplyReceived,
     SagaEvent,
     SignalReceived,
     StartRequested,
     WatchRequested,
 )
+from countermand.schemas.announcing import ANNOUNCE, read_announce
 from countermand.schemas.codec import decode_body
 from countermand.schemas.envelope import REPLY, Incoming, message_type, read_reply, read_request, saga_id_of
 from countermand.schemas.errors import LimitExceeded, MalformedMessage
 from countermand.schemas.identifiers import new_secret
 from countermand.schemas.messages import (
+    AnnounceMessage,
     CancelMessage,
     DefineMessage,
+    OperateMessage,
     ReplyMessage,
     SignalMessage,
     StartMessage,
@@ -29,6 +33,9 @@ from countermand.schemas.messages import (
 from countermand.wire import Delivery
 
 _sorted_encoder = msgspec.json.Encoder(order="sorted")
+
+
+SagaRequest = StartMessage | SignalMessage | CancelMessage | WatchMessage | OperateMessage
 
 
 class Item(msgspec.Struct):
@@ -62,12 +69,15 @@ def incoming(delivery: Delivery) -> Incoming:
     return Incoming(delivery.headers, delivery.body, delivery.content_type, delivery.reply_to)
 
 
-def read(delivery: Delivery) -> Item | DefineMessage | Unreadable:
+def read(delivery: Delivery) -> Item | DefineMessage | AnnounceMessage | Unreadable:
     """Reads one delivery of the coordinator inbox; never raises for what is in it."""
     message = incoming(delivery)
     try:
-        if message_type(message).startswith(REPLY):
+        type_ = message_type(message)
+        if type_.startswith(REPLY):
             return _reply_item(delivery, read_reply(message))
+        if type_ == ANNOUNCE:
+            return read_announce(message)
         request = read_request(message)
         return request if isinstance(request, DefineMessage) else _request_item(delivery, request)
     except MalformedMessage as error:
@@ -94,7 +104,7 @@ def _reply_item(delivery: Delivery, reply: ReplyMessage) -> Item:
     )
 
 
-def _request_item(delivery: Delivery, request: StartMessage | SignalMessage | CancelMessage | WatchMessage) -> Item:
+def _request_item(delivery: Delivery, request: SagaRequest) -> Item:
     event_id = f"request:{request.request_id}"
     make: Callable[[int], SagaEvent]
     match request:
@@ -108,6 +118,8 @@ def _request_item(delivery: Delivery, request: StartMessage | SignalMessage | Ca
             make = lambda at_ms: CancelRequested(  # noqa: E731
                 event_id, at_ms, request.request_id, request.reason, request.reply_to
             )
+        case OperateMessage():
+            make = _operation_maker(event_id, request)
         case WatchMessage():
             make = lambda at_ms: WatchRequested(event_id, at_ms, request.request_id, request.reply_to)  # noqa: E731
     return Item(
@@ -117,6 +129,22 @@ def _request_item(delivery: Delivery, request: StartMessage | SignalMessage | Ca
         again=delivery.redelivered,
         start=request if isinstance(request, StartMessage) else None,
         delivery=delivery,
+    )
+
+
+def _operation_maker(event_id: str, request: OperateMessage) -> Callable[[int], SagaEvent]:
+    asked: Any = msgspec.json.decode(msgspec.json.encode([request.operation, request.actor, request.reason]))
+    content = hashlib.blake2b(_sorted_encoder.encode(asked), digest_size=16).hexdigest()
+    return lambda at_ms: OperationRequested(
+        event_id=event_id,
+        at_ms=at_ms,
+        request_id=request.request_id,
+        operation=request.operation,
+        actor=request.actor,
+        reason=request.reason,
+        content=content,
+        expected_version=request.expected_version,
+        reply_to=request.reply_to,
     )
 
 

@@ -6,17 +6,22 @@ from typing import Any
 from countermand.coordinator.core.draft import Addressed
 from countermand.coordinator.core.journal import (
     AttemptFailed,
+    CompensationSettled,
     CompensationStarted,
     Record,
     SagaEnded,
+    SagaPaused,
     SagaReleased,
+    SagaResumed,
     SagaStarted,
     SagaStuck,
     StepRejected,
+    StepSkipped,
     StepSucceeded,
 )
 from countermand.coordinator.core.state import SagaState
-from countermand.schemas.envelope import Envelope, write_answer, write_command, write_lifecycle
+from countermand.schemas.envelope import Envelope, write_answer, write_command
+from countermand.schemas.lifecycle import write_lifecycle
 from countermand.schemas.messages import CommandMessage, LifecycleMessage, LifecycleName
 from countermand.schemas.topology import Topology
 from countermand.wire import Message
@@ -85,6 +90,14 @@ def _told(record: Record) -> tuple[LifecycleName, dict[str, Any]] | None:
             return "saga.stuck", {"cause": cause, "step": step}
         case SagaReleased():
             return "saga.released", {}
+        case SagaPaused(actor=actor):
+            return "saga.paused", {"actor": actor}
+        case SagaResumed():
+            return "saga.resumed", {}
+        case StepSkipped(step=step, direction=direction):
+            return "step.skipped", {"step": step, "direction": direction}
+        case CompensationSettled(step=step):
+            return "step.settled", {"step": step}
         case StepSucceeded(step=step, direction="do", attempt=attempt):
             return "step.succeeded", {"step": step, "attempt": attempt}
         case StepSucceeded(step=step, attempt=attempt):

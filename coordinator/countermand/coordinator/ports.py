@@ -6,9 +6,9 @@ from typing import Literal, Protocol
 import msgspec
 
 from countermand.coordinator.core.journal import Record
-from countermand.coordinator.core.state import Saga, StuckCause
+from countermand.coordinator.core.state import Saga, SagaState, StuckCause
 from countermand.schemas.definition import Definition
-from countermand.schemas.messages import Phase
+from countermand.schemas.messages import AnnounceMessage, Phase
 from countermand.wire import Delivery, Message, PublishOutcome
 
 
@@ -34,6 +34,7 @@ class Commit(msgspec.Struct, frozen=True):
     results: dict[str, msgspec.Raw]
     wake_at_ms: int | None
     guard_ms: int | None = None
+    edits: dict[str, msgspec.Raw] = {}
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -75,15 +76,71 @@ class ClockJumped(msgspec.Struct, frozen=True):
     expected_ms: int
 
 
+class Place(msgspec.Struct, frozen=True):
+    """A saga's place in every listing: ordered by the moment of its start, then by the bytes of its id."""
+
+    started_ms: int
+    saga_id: str
+
+
 class SagaQuery(msgspec.Struct, frozen=True):
-    """Which sagas to list: newest first, at most `limit`, those that match every field that is given."""
+    """Which sagas to list: at most `limit` that match every field given, those that come after the place `after`.
+
+    `in_motion` leaves out those that have ended. `definition` is name@version, or a name for all its versions.
+    `stuck_step` and `stuck_error` are the step and the error code on which a saga is stuck; empty means that there is
+    none. `started_before_ms` is the first moment that is too late.
+    """
 
     phase: Phase | None = None
     definition: str | None = None
     stuck: StuckCause | Literal["any"] | None = None
-    tag: str | None = None
-    before_ms: int | None = None
+    stuck_step: str | None = None
+    stuck_error: str | None = None
+    paused: bool = False
+    in_motion: bool = False
+    tags: tuple[str, ...] = ()
+    started_from_ms: int | None = None
+    started_before_ms: int | None = None
+    order: Literal["newest", "oldest"] = "newest"
+    after: Place | None = None
     limit: int = 50
+
+
+class SagaPage(msgspec.Struct, frozen=True):
+    """Some of the sagas asked for, in order; may be fewer than asked for, or none, although there are more.
+
+    `next` is the place to go on after, null at the end. `looked_at` tells how many sagas it took to find these.
+    """
+
+    states: tuple[SagaState, ...]
+    next: Place | None
+    looked_at: int
+
+
+class StuckGroup(msgspec.Struct, frozen=True):
+    """The sagas that are stuck on the same thing; `step` and `code` are empty where there is none.
+
+    `first_ms` and `last_ms` are the moments since which the first and the last of them are stuck, `samples` the ids of
+    a few that have been for longest.
+    """
+
+    definition: str
+    cause: StuckCause
+    step: str
+    code: str
+    count: int
+    first_ms: int
+    last_ms: int
+    samples: tuple[str, ...]
+
+
+class Census(msgspec.Struct, frozen=True):
+    """How many sagas there are: by phase, paused, stuck by cause, and in motion by definition (name@version)."""
+
+    phases: dict[Phase, int]
+    paused: int
+    stuck: dict[StuckCause, int]
+    in_motion: dict[str, int]
 
 
 class SavedDefinition(msgspec.Struct, frozen=True):
@@ -98,7 +155,49 @@ class DefinitionTaken(msgspec.Struct, frozen=True):
     hash: str
 
 
-class SagaStore(Protocol):
+class Announced(msgspec.Struct, frozen=True):
+    """What one process of a participant last said of itself, and when, by the store's clock."""
+
+    announcement: AnnounceMessage
+    seen_ms: int
+
+
+class Registry(Protocol):
+    """Keeps what participants say of themselves. Every method may raise `StoreUnavailable`."""
+
+    async def announce(self, message: AnnounceMessage) -> None:
+        """Keeps what a participant's process says of itself, in the place of what it said before.
+
+        There is room for a fixed number of processes: those not heard of for longest make room.
+        """
+
+    async def participants(self) -> list[Announced]:
+        """Every process of a participant that has announced itself, by name."""
+
+    async def forget_participants(self, *, unseen_ms: int, limit: int) -> int:
+        """Drops the announcements of processes that were not heard of for so long; how many."""
+
+
+class Listing(Protocol):
+    """Finds and counts sagas by the indexes; no call costs more when there are more sagas.
+
+    Every method may raise `StoreUnavailable`.
+    """
+
+    async def sagas(self, query: SagaQuery) -> SagaPage:
+        """One page of a listing. A saga that matches all the while comes exactly once, whatever the others do."""
+
+    async def counts(self, query: SagaQuery) -> dict[str, int]:
+        """How many sagas meet each condition of the query on its own, by the condition's text (`phase:running`)."""
+
+    async def stuck_groups(self) -> list[StuckGroup]:
+        """What sagas are stuck on, each group counted; in no particular order."""
+
+    async def census(self) -> Census:
+        """How many sagas there are of each kind."""
+
+
+class SagaStore(Registry, Listing, Protocol):
     """Keeps sagas. Every method may raise `StoreUnavailable`: then a write may or may not have been made."""
 
     async def load(self, saga_ids: Sequence[str]) -> list[Loaded | None]:
@@ -127,9 +226,6 @@ class SagaStore(Protocol):
 
     async def history(self, saga_id: str, *, start: int = 0, limit: int = 1_000) -> list[Record]:
         """The saga's journal from entry number `start` on (counted from 0; negative numbers count from the end)."""
-
-    async def sagas(self, query: SagaQuery) -> list[Saga]:
-        """Lists sagas from the indexes."""
 
     async def save_definition(self, definition: Definition) -> SavedDefinition | DefinitionTaken:
         """Stores a definition once and for all."""

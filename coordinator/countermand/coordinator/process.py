@@ -18,11 +18,12 @@ import structlog
 
 from countermand.coordinator.clock import StoreClock
 from countermand.coordinator.core import Decision, Plan, decide, pending_commands, wake_at
-from countermand.coordinator.core.decide import outcome_of, refuse_unknown
+from countermand.coordinator.core.decide import refuse_unknown
 from countermand.coordinator.core.draft import Addressed
 from countermand.coordinator.core.events import CommandUnroutable
 from countermand.coordinator.core.journal import Record, StepAsked
 from countermand.coordinator.core.state import Saga
+from countermand.coordinator.core.turning import outcome_of
 from countermand.coordinator.definitions import Definitions
 from countermand.coordinator.intake import Item
 from countermand.coordinator.outbox import Outbox, caused_by, lifecycle_of
@@ -52,6 +53,7 @@ class Step(msgspec.Struct):
     saga: Saga | None = None
     records: tuple[Record, ...] = ()
     results: dict[str, msgspec.Raw] = {}
+    edits: dict[str, msgspec.Raw] = {}
     answers: tuple[Addressed, ...] = ()
     unheard: list[Item] = []
     plans: dict[int, Plan | None] = {}
@@ -178,7 +180,7 @@ class OnePath:
     def _decide_step(self, step: Step) -> None:
         """Decides all events of one saga, one after another."""
         step.saga = None if step.loaded is None else step.loaded.saga
-        step.records, step.results, step.answers, step.unheard = (), {}, (), []
+        step.records, step.results, step.edits, step.answers, step.unheard = (), {}, {}, (), []
         step.again = step.again or any(item.again for item in step.items)
         for item in step.items:
             event = item.event(self._clock.now_ms())
@@ -192,6 +194,7 @@ class OnePath:
                 step.plan = step.plan or (plan if step.saga is not None else None)
                 step.records += decision.records
                 step.results = {**step.results, **decision.results}
+                step.edits = {**step.edits, **decision.edits}
             step.answers += answers
             step.unheard += [item for each in answers if self._refused_unheard(step, each)]
 
@@ -262,6 +265,7 @@ class OnePath:
             saga=step.saga,
             records=step.records,
             results=step.results,
+            edits=step.edits,
             wake_at_ms=wake_at(step.saga.state),
             guard_ms=self._guard_ms if guarded else None,
         )

@@ -74,6 +74,16 @@ class Coordinator:
         running = all(not task.done() for task in (*self._lanes, *self._loops))
         return bool(self._lanes) and running and self.publisher.ready and self.consumer.ready
 
+    async def answers(self) -> bool:
+        """Whether it is `ready` and the store answers as well: what a health check wants to know."""
+        if not self.ready:
+            return False
+        try:
+            await self.store.ping()
+        except StoreUnavailable:
+            return False
+        return True
+
     async def start(self) -> None:
         """Checks the servers and starts everything; returns when it is on its way, with the broker up or not.
 
@@ -98,7 +108,14 @@ class Coordinator:
             guard_ms=self.settings.guard_ms,
         )
         inbox = Inbox(
-            self.consumer, path, definitions, sender, outbox, self.counters, batch_max=self.settings.batch_max
+            self.consumer,
+            path,
+            definitions,
+            sender,
+            outbox,
+            self.counters,
+            registry=self._store,
+            batch_max=self.settings.batch_max,
         )
         wake_ups = WakeUps(
             self._store,

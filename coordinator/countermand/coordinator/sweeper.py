@@ -15,6 +15,8 @@ from countermand.schemas.errors import SagaUnreadable, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
+# Long enough to see who was there before the weekend's deployment.
+UNSEEN_MS_MAX = 7 * 24 * 60 * 60 * 1000
 PART = 500  # So many sagas are looked at in one round trip.
 
 
@@ -65,6 +67,8 @@ class Sweeper:
             limit=PART, expected_ms=self._clock.expected_ms(), tolerance_ms=self._clock.tolerance_ms
         )
         self._counters.count("sagas_retired", retired)
+        dropped = await self._store.forget_participants(unseen_ms=UNSEEN_MS_MAX, limit=PART)
+        self._counters.count("announcements_dropped", dropped)
         self._counters.count("definitions_restored", await self._definitions.restore_missing())
         self._counters.count("sweeps")
         return repaired

@@ -13,7 +13,13 @@ import msgspec
 
 from countermand.schemas.codec import check_body, check_headers, check_undo_body, decode_body, encode
 from countermand.schemas.errors import InvalidIdentifier, MalformedMessage
-from countermand.schemas.identifiers import Direction, checked_name, checked_saga_id, checked_slug, checked_tags
+from countermand.schemas.identifiers import (
+    Direction,
+    checked_name,
+    checked_saga_id,
+    checked_slug,
+    checked_tags,
+)
 from countermand.schemas.messages import (
     PROTOCOL,
     Answer,
@@ -22,7 +28,7 @@ from countermand.schemas.messages import (
     Defined,
     DefineMessage,
     Failed,
-    LifecycleMessage,
+    OperateMessage,
     Outcome,
     Rejected,
     ReplyMessage,
@@ -33,6 +39,7 @@ from countermand.schemas.messages import (
     Succeeded,
     WatchMessage,
 )
+from countermand.schemas.operations import Actor, OperationBody, RetryBody, SkipBody, Why, operation_of
 
 JSON: Final = "application/json"
 
@@ -46,9 +53,9 @@ START: Final = "countermand.start"
 SIGNAL: Final = "countermand.signal"
 CANCEL: Final = "countermand.cancel"
 WATCH: Final = "countermand.watch"
+OPERATE: Final = "countermand.operate"
 DEFINE: Final = "countermand.define"
 ANSWER: Final = "countermand.answer"
-LIFECYCLE: Final = "countermand.lifecycle."
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -67,7 +74,8 @@ def timestamp(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _headers(type_: str, id_: str, source: str, **extensions: str | int | None) -> dict[str, str | int]:
+def ce_headers(type_: str, id_: str, source: str, **extensions: str | int | None) -> dict[str, str | int]:
+    """The headers of a message; an extension that is null is left out."""
     headers: dict[str, str | int] = {
         "ce-specversion": "1.0",
         "ce-id": id_,
@@ -86,7 +94,7 @@ def _headers(type_: str, id_: str, source: str, **extensions: str | int | None) 
 
 def write_command(message: CommandMessage) -> Envelope:
     """A command for a participant; replies go to the coordinator inbox under `inbox_key(saga_id)`."""
-    headers = _headers(
+    headers = ce_headers(
         COMMAND,
         f"{message.key}/{message.direction}/{message.attempt}",
         f"/sagas/{message.definition}",
@@ -116,7 +124,7 @@ def write_reply(message: ReplyMessage) -> Envelope:
             kind, body = "rejected", _error_body(message.outcome)
         case Failed():
             kind, body = "failed", _error_body(message.outcome)
-    headers = _headers(
+    headers = ce_headers(
         REPLY + kind,
         f"{message.key}/{message.direction}/{message.attempt}/{kind}",
         f"/participants/{message.participant}",
@@ -139,7 +147,7 @@ def write_request(message: RequestMessage, *, source: str) -> Envelope:
     """A client's request."""
     match message:
         case StartMessage():
-            headers = _headers(
+            headers = ce_headers(
                 START,
                 message.request_id,
                 source,
@@ -152,17 +160,27 @@ def write_request(message: RequestMessage, *, source: str) -> Envelope:
                 headers["traceparent"] = message.traceparent
             return Envelope(START, headers, bytes(message.input), message.saga_id, message.reply_to)
         case SignalMessage():
-            headers = _headers(SIGNAL, message.request_id, source, sagaid=message.saga_id, sagasignal=message.name)
+            headers = ce_headers(SIGNAL, message.request_id, source, sagaid=message.saga_id, sagasignal=message.name)
             return Envelope(SIGNAL, headers, bytes(message.payload), message.saga_id, message.reply_to)
         case CancelMessage():
-            headers = _headers(CANCEL, message.request_id, source, sagaid=message.saga_id)
+            headers = ce_headers(CANCEL, message.request_id, source, sagaid=message.saga_id)
             body = encode({"reason": message.reason})
             return Envelope(CANCEL, headers, body, message.saga_id, message.reply_to)
         case WatchMessage():
-            headers = _headers(WATCH, message.request_id, source, sagaid=message.saga_id)
+            headers = ce_headers(WATCH, message.request_id, source, sagaid=message.saga_id)
             return Envelope(WATCH, headers, b"{}", message.saga_id, message.reply_to)
+        case OperateMessage():
+            headers = ce_headers(
+                OPERATE,
+                message.request_id,
+                source,
+                sagaid=message.saga_id,
+                sagaexpectedversion=message.expected_version,
+            )
+            body = encode({"operation": message.operation, "actor": message.actor, "reason": message.reason})
+            return Envelope(OPERATE, headers, body, message.saga_id, message.reply_to)
         case DefineMessage():
-            headers = _headers(DEFINE, message.request_id, source)
+            headers = ce_headers(DEFINE, message.request_id, source)
             return Envelope(DEFINE, headers, message.document, None, message.reply_to)
 
 
@@ -171,24 +189,8 @@ def write_answer(answer: Answer) -> Envelope:
     saga_id = None if isinstance(answer, Defined) else answer.saga_id
     # An outcome answers no single request: it may come days later, to whoever watches.
     request_id = f"{answer.saga_id}/outcome" if isinstance(answer, Outcome) else answer.request_id
-    headers = _headers(ANSWER, request_id, "/coordinator", sagaid=saga_id)
+    headers = ce_headers(ANSWER, request_id, "/coordinator", sagaid=saga_id)
     return Envelope(ANSWER, headers, encode(answer), correlation_id=request_id)
-
-
-def write_lifecycle(message: LifecycleMessage) -> Envelope:
-    """A lifecycle event, for anyone."""
-    type_ = LIFECYCLE + message.name
-    headers = _headers(
-        type_,
-        message.id,
-        f"/sagas/{message.definition}",
-        subject=message.saga_id,
-        time=timestamp(message.at_ms),
-        sagaid=message.saga_id,
-        sagadef=message.definition,
-        sagaversion=message.saga_version,
-    )
-    return Envelope(type_, headers, encode(message.data), correlation_id=message.saga_id)
 
 
 # --- reading
@@ -210,13 +212,13 @@ def message_type(incoming: Incoming) -> str:
         MalformedMessage: names the header.
     """
     check_headers(incoming.headers)
-    protocol = _text(incoming, "ce-sagaprotocol")
+    protocol = text_header(incoming, "ce-sagaprotocol")
     if protocol != str(PROTOCOL):
         raise MalformedMessage("ce-sagaprotocol", f"{protocol[:16]!r} is not spoken here; expected {PROTOCOL}")
     content_type = (incoming.content_type or JSON).partition(";")[0].strip()
     if content_type != JSON:
         raise MalformedMessage("content_type", f"{content_type[:64]!r} is not read here; expected {JSON!r}")
-    type_ = _text(incoming, "ce-type")
+    type_ = text_header(incoming, "ce-type")
     undo = type_ == COMMAND and incoming.headers.get("ce-sagadirection") == "undo"
     (check_undo_body if undo else check_body)(incoming.body)
     return type_
@@ -231,21 +233,21 @@ def read_command(incoming: Incoming) -> CommandMessage:
     if (type_ := message_type(incoming)) != COMMAND:
         raise MalformedMessage("ce-type", f"{type_[:64]!r} is not a command")
     try:
-        saga_id = checked_saga_id(_text(incoming, "ce-sagaid"))
+        saga_id = checked_saga_id(text_header(incoming, "ce-sagaid"))
         return CommandMessage(
             saga_id=saga_id,
-            definition=_text(incoming, "ce-sagadef"),
-            step=checked_name("ce-sagastep", _text(incoming, "ce-sagastep")),
-            participant=checked_slug("ce-sagaparticipant", _text(incoming, "ce-sagaparticipant")),
-            action=checked_name("ce-sagaaction", _text(incoming, "ce-sagaaction")),
+            definition=text_header(incoming, "ce-sagadef"),
+            step=checked_name("ce-sagastep", text_header(incoming, "ce-sagastep")),
+            participant=checked_slug("ce-sagaparticipant", text_header(incoming, "ce-sagaparticipant")),
+            action=checked_name("ce-sagaaction", text_header(incoming, "ce-sagaaction")),
             direction=_direction(incoming),
-            attempt=_integer(incoming, "ce-sagaattempt", minimum=1),
-            key=_text(incoming, "ce-sagakey"),
-            command_id=_text(incoming, "ce-sagacommandid"),
-            saga_version=_integer(incoming, "ce-sagaversion"),
-            deadline_ms=_integer(incoming, "ce-sagadeadline"),
+            attempt=integer_header(incoming, "ce-sagaattempt", minimum=1),
+            key=text_header(incoming, "ce-sagakey"),
+            command_id=text_header(incoming, "ce-sagacommandid"),
+            saga_version=integer_header(incoming, "ce-sagaversion"),
+            deadline_ms=integer_header(incoming, "ce-sagadeadline"),
             body=incoming.body,
-            traceparent=_optional(incoming, "traceparent"),
+            traceparent=optional_header(incoming, "traceparent"),
         )
     except InvalidIdentifier as error:
         raise MalformedMessage(error.field, str(error)) from error
@@ -259,19 +261,19 @@ def read_reply(incoming: Incoming) -> ReplyMessage:
     """
     type_ = message_type(incoming)
     try:
-        saga_id = checked_saga_id(_text(incoming, "ce-sagaid"))
+        saga_id = checked_saga_id(text_header(incoming, "ce-sagaid"))
         return ReplyMessage(
             saga_id=saga_id,
-            step=checked_name("ce-sagastep", _text(incoming, "ce-sagastep")),
+            step=checked_name("ce-sagastep", text_header(incoming, "ce-sagastep")),
             direction=_direction(incoming),
-            attempt=_integer(incoming, "ce-sagaattempt", minimum=1),
-            key=_text(incoming, "ce-sagakey"),
-            command_id=_text(incoming, "ce-sagacommandid"),
-            saga_version=_integer(incoming, "ce-sagaversion"),
-            participant=checked_slug("ce-sagaparticipant", _text(incoming, "ce-sagaparticipant")),
+            attempt=integer_header(incoming, "ce-sagaattempt", minimum=1),
+            key=text_header(incoming, "ce-sagakey"),
+            command_id=text_header(incoming, "ce-sagacommandid"),
+            saga_version=integer_header(incoming, "ce-sagaversion"),
+            participant=checked_slug("ce-sagaparticipant", text_header(incoming, "ce-sagaparticipant")),
             outcome=_outcome(type_, incoming.body),
-            replayed=_optional(incoming, "ce-sagareplayed") == "true",
-            traceparent=_optional(incoming, "traceparent"),
+            replayed=optional_header(incoming, "ce-sagareplayed") == "true",
+            traceparent=optional_header(incoming, "traceparent"),
         )
     except InvalidIdentifier as error:
         raise MalformedMessage(error.field, str(error)) from error
@@ -284,29 +286,29 @@ def read_request(incoming: Incoming) -> RequestMessage:
         MalformedMessage: names the header or the field of the body.
     """
     type_ = message_type(incoming)
-    request_id = _text(incoming, "ce-id")
+    request_id = text_header(incoming, "ce-id")
     try:
         if type_ == DEFINE:
             return DefineMessage(request_id, incoming.body, incoming.reply_to)
-        saga_id = checked_saga_id(_text(incoming, "ce-sagaid"))
+        saga_id = checked_saga_id(text_header(incoming, "ce-sagaid"))
         match type_:
             case "countermand.start":
                 _check_json(incoming.body)
-                version = _optional(incoming, "ce-sagadefversion")
-                tags = _optional(incoming, "ce-sagatags")
+                version = optional_header(incoming, "ce-sagadefversion")
+                tags = optional_header(incoming, "ce-sagatags")
                 return StartMessage(
                     request_id=request_id,
                     saga_id=saga_id,
-                    definition=checked_slug("ce-sagadef", _text(incoming, "ce-sagadef")),
+                    definition=checked_slug("ce-sagadef", text_header(incoming, "ce-sagadef")),
                     input=msgspec.Raw(incoming.body),
-                    version=None if version is None else _integer(incoming, "ce-sagadefversion", minimum=1),
+                    version=None if version is None else integer_header(incoming, "ce-sagadefversion", minimum=1),
                     tags=checked_tags(tuple(tags.split(","))) if tags else (),
                     reply_to=incoming.reply_to,
-                    traceparent=_optional(incoming, "traceparent"),
+                    traceparent=optional_header(incoming, "traceparent"),
                 )
             case "countermand.signal":
                 _check_json(incoming.body)
-                name = checked_name("ce-sagasignal", _text(incoming, "ce-sagasignal"))
+                name = checked_name("ce-sagasignal", text_header(incoming, "ce-sagasignal"))
                 return SignalMessage(request_id, saga_id, name, msgspec.Raw(incoming.body), incoming.reply_to)
             case "countermand.cancel":
                 reason = decode_body(incoming.body, _CancelBody).reason
@@ -315,6 +317,19 @@ def read_request(incoming: Incoming) -> RequestMessage:
                 if incoming.reply_to is None:
                     raise MalformedMessage("reply_to", "a watch needs the queue that the outcome goes to")
                 return WatchMessage(request_id, saga_id, incoming.reply_to)
+            case "countermand.operate":
+                asked = decode_body(incoming.body, _OperateBody)
+                _check_payload(asked.operation)
+                expected = optional_header(incoming, "ce-sagaexpectedversion")
+                return OperateMessage(
+                    request_id=request_id,
+                    saga_id=saga_id,
+                    operation=operation_of(asked.operation),
+                    actor=asked.actor,
+                    reason=asked.reason,
+                    expected_version=None if expected is None else integer_header(incoming, "ce-sagaexpectedversion"),
+                    reply_to=incoming.reply_to,
+                )
             case _:
                 raise MalformedMessage("ce-type", f"{type_[:64]!r} is not a message to the coordinator")
     except InvalidIdentifier as error:
@@ -343,6 +358,12 @@ def saga_id_of(incoming: Incoming) -> str | None:
 
 class _CancelBody(msgspec.Struct):
     reason: str = ""
+
+
+class _OperateBody(msgspec.Struct, forbid_unknown_fields=True):
+    operation: OperationBody
+    actor: Actor
+    reason: Why
 
 
 class _ErrorBody(msgspec.Struct, omit_defaults=True):
@@ -380,12 +401,21 @@ def _outcome(type_: str, body: bytes) -> ReplyOutcome:
             raise MalformedMessage("ce-type", f"{type_[:64]!r} is not a reply")
 
 
+def _check_payload(operation: OperationBody) -> None:
+    """Reads what was passed over as raw JSON, so that it can be read by whoever gets it."""
+    if isinstance(operation, RetryBody) and isinstance(operation.input, msgspec.Raw):
+        decode_body(bytes(operation.input), object, field="body.operation.input")
+    if isinstance(operation, SkipBody) and isinstance(operation.result, msgspec.Raw):
+        decode_body(bytes(operation.result), object, field="body.operation.result")
+
+
 def _check_json(body: bytes) -> None:
     # Results are passed on as they are; bytes that are no JSON would fail only later, in somebody else's hands.
     decode_body(body, object)
 
 
-def _text(incoming: Incoming, header: str) -> str:
+def text_header(incoming: Incoming, header: str) -> str:
+    """A header that must be there. Raises MalformedMessage."""
     value = incoming.headers.get(header)
     if isinstance(value, bytes):
         try:
@@ -399,12 +429,14 @@ def _text(incoming: Incoming, header: str) -> str:
     return value
 
 
-def _optional(incoming: Incoming, header: str) -> str | None:
-    return _text(incoming, header) if incoming.headers.get(header) is not None else None
+def optional_header(incoming: Incoming, header: str) -> str | None:
+    """A header that need not be there."""
+    return text_header(incoming, header) if incoming.headers.get(header) is not None else None
 
 
-def _integer(incoming: Incoming, header: str, *, minimum: int = 0) -> int:
-    text = _text(incoming, header)
+def integer_header(incoming: Incoming, header: str, *, minimum: int = 0) -> int:
+    """A header that must be there and be a whole number. Raises MalformedMessage."""
+    text = text_header(incoming, header)
     # Eighteen digits hold every honest number and fit a signed 64-bit integer.
     if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) < minimum:
         raise MalformedMessage(header, f"{text[:20]!r} is not a whole number from {minimum} on")
@@ -412,7 +444,7 @@ def _integer(incoming: Incoming, header: str, *, minimum: int = 0) -> int:
 
 
 def _direction(incoming: Incoming) -> Direction:
-    text = _text(incoming, "ce-sagadirection")
+    text = text_header(incoming, "ce-sagadirection")
     if text not in ("do", "undo"):
         raise MalformedMessage("ce-sagadirection", f"{text[:16]!r}; expected 'do' or 'undo'")
     return cast("Literal['do', 'undo']", text)

@@ -21,11 +21,14 @@ INBOX_SHARDS: Final = 4
 
 SAGA_ID_MAX: Final = 128
 NAME_MAX: Final = 64
+KEY_MARK_MAX: Final = 10  # "~" and up to nine digits: see `step_key`.
 TAGS_MAX: Final = 16
 
 _SAGA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}\Z")
 _TAG = re.compile(r"[A-Za-z0-9._:=@/\-]{1,64}\Z")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+_LATER_KEY = re.compile(r"~[1-9][0-9]{0,8}\Z")
+_INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}\Z")
 _SLUG = re.compile(r"[a-z][a-z0-9_\-]{0,63}\Z")
 
 
@@ -54,6 +57,14 @@ def checked_slug(field: str, value: str) -> str:
     return value
 
 
+def checked_instance(field: str, value: str) -> str:
+    """The name of one process of a participant: 1 to 128 of `A-Z a-z 0-9 . _ -`, not starting with a sign."""
+    if not _INSTANCE.match(value):
+        expected = "1 to 128 letters, digits, '.', '_' or '-', starting with a letter or digit"
+        raise InvalidIdentifier(field, value, expected)
+    return value
+
+
 def checked_tags(values: tuple[str, ...]) -> tuple[str, ...]:
     """A saga's tags, if they are such: at most 16, each 1 to 64 of `A-Z a-z 0-9 . _ : = @ / -`."""
     if len(values) > TAGS_MAX:
@@ -79,9 +90,19 @@ def new_secret() -> str:
     return os.urandom(16).hex()
 
 
-def step_key(saga_id: str, step: str) -> str:
-    """The idempotency key of a step: the same for every attempt and both directions."""
-    return f"{saga_id}/{step}"
+def step_key(saga_id: str, step: str, key_since: int = 0) -> str:
+    """The idempotency key of a step: the same for every attempt and both directions.
+
+    A rejection closes a key for good. When an operator has a rejected step tried again, it gets a new key, which names
+    the last attempt under the old one (`key_since`): `order-1/ship~3`.
+    """
+    return f"{saga_id}/{step}~{key_since}" if key_since else f"{saga_id}/{step}"
+
+
+def is_step_key(key: str, saga_id: str, step: str) -> bool:
+    """Whether this is a key of this saga and step: the first one, or a later one."""
+    first = step_key(saga_id, step)
+    return key == first or (key.startswith(first) and bool(_LATER_KEY.match(key, len(first))))
 
 
 def command_id(secret: str, step: str, direction: Direction, attempt: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from countermand.schemas.identifiers import Direction
+from countermand.schemas.operations import Actor, Operation, Why
 
 PROTOCOL = 1
 
@@ -36,6 +37,11 @@ class CommandMessage(msgspec.Struct, frozen=True):
     deadline_ms: int
     body: bytes
     traceparent: str | None = None
+
+    @property
+    def key_name(self) -> str:
+        """The key without the saga's id: what a participant keeps its record of the step under, beside that id."""
+        return self.key.partition("/")[2]
 
 
 class Succeeded(msgspec.Struct, frozen=True, tag="succeeded"):
@@ -93,6 +99,31 @@ class UndoBody(msgspec.Struct, frozen=True):
     result: msgspec.Raw = msgspec.Raw(b"null")
 
 
+# --- what participants say of themselves
+
+
+class AnnouncedAction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One action that a participant does. `schema` is JSON Schema: of `command`, of `result`, and their `$defs`."""
+
+    action: str
+    compensation: bool = False
+    schema: dict[str, Any] | None = None
+
+
+class AnnounceMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a participant is: for people and for checks, never for deciding. Whoever says nothing works the same.
+
+    `instance` tells one process of the participant from another; `started_ms` is when it began (Unix time).
+    """
+
+    participant: str
+    instance: str
+    actions: tuple[AnnouncedAction, ...] = ()
+    protocol: int = PROTOCOL
+    library: str = ""
+    started_ms: int = 0
+
+
 # --- requests of clients, and answers
 
 
@@ -140,6 +171,22 @@ class WatchMessage(msgspec.Struct, frozen=True):
     reply_to: str
 
 
+class OperateMessage(msgspec.Struct, frozen=True):
+    """An operator's request. The same `request_id` counts once.
+
+    `actor` and `reason` stand in the saga's history; nobody checks here who the actor is. With `expected_version` the
+    request is refused if the saga has changed since that version was looked at.
+    """
+
+    request_id: str
+    saga_id: str
+    operation: Operation
+    actor: Actor
+    reason: Why
+    expected_version: int | None = None
+    reply_to: str | None = None
+
+
 class DefineMessage(msgspec.Struct, frozen=True):
     """Registers a definition. `document` is its JSON."""
 
@@ -148,7 +195,7 @@ class DefineMessage(msgspec.Struct, frozen=True):
     reply_to: str | None = None
 
 
-RequestMessage = StartMessage | SignalMessage | CancelMessage | WatchMessage | DefineMessage
+RequestMessage = StartMessage | SignalMessage | CancelMessage | WatchMessage | OperateMessage | DefineMessage
 
 Phase = Literal["running", "compensating", "completed", "compensated", "compensated_with_exceptions", "abandoned"]
 
@@ -162,12 +209,13 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted", tag_field="answer"):
-    """The request was committed (or had been before: `duplicate`)."""
+    """The request was committed (or had been before: `duplicate`). `saga_version` is the saga's version since."""
 
     request_id: str
     saga_id: str
     phase: Phase
     duplicate: bool = False
+    saga_version: int | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused", tag_field="answer"):
@@ -207,6 +255,8 @@ LifecycleName = Literal[
     "saga.compensating",
     "saga.stuck",
     "saga.released",
+    "saga.paused",
+    "saga.resumed",
     "saga.completed",
     "saga.compensated",
     "saga.compensated_with_exceptions",
@@ -215,6 +265,8 @@ LifecycleName = Literal[
     "step.rejected",
     "step.failed",
     "step.compensated",
+    "step.skipped",
+    "step.settled",
 ]
 
 

@@ -36,7 +36,7 @@ def command_for(plan: Plan, saga: Saga, step: StepNode, direction: Direction, tr
         action=step.action,
         direction=direction,
         attempt=track.attempt,
-        key=step_key(state.saga_id, step.name),
+        key=step_key(state.saga_id, step.name, state.steps[step.name].key_since),
         command_id=command_id(state.secret, step.name, direction, track.attempt),
         saga_version=state.version,
         deadline_ms=expiry_ms(saga, direction, track),
@@ -60,7 +60,10 @@ def command_body(plan: Plan, saga: Saga, step: StepNode, direction: Direction) -
         UnresolvedPath: a field that the definition refers to does not exist.
         LimitExceeded: the command would be larger, or nested deeper, than a message may be.
     """
-    body = plan.render_input(step.name, saga.state.saga_id, saga.input, saga.results)
+    edited = saga.edits.get(step.name)
+    body = (
+        plan.render_input(step.name, saga.state.saga_id, saga.input, saga.results) if edited is None else bytes(edited)
+    )
     check_body(body, field=f"steps.{step.name}.input")
     if direction == "undo":
         return encode(UndoBody(msgspec.Raw(body), saga.results.get(step.name, _NULL)))

@@ -13,6 +13,7 @@ from countermand.coordinator.core.draft import Addressed, Draft
 from countermand.coordinator.core.events import (
     CancelRequested,
     CommandUnroutable,
+    OperationRequested,
     ReplyReceived,
     SagaEvent,
     SignalReceived,
@@ -20,28 +21,27 @@ from countermand.coordinator.core.events import (
     WatchRequested,
 )
 from countermand.coordinator.core.evolve import wake_at
-from countermand.coordinator.core.frontier import backward_frontier, forward_frontier
+from countermand.coordinator.core.frontier import BY_HAND, backward_frontier, forward_frontier
 from countermand.coordinator.core.journal import (
     CompensationStarted,
-    DeadlineMissed,
     Record,
     SagaEnded,
     SagaReleased,
     SagaStarted,
     SagaStuck,
     SignalKept,
-    StepAsked,
-    TurnDeferred,
     WatcherAdded,
 )
+from countermand.coordinator.core.operations import operate, told_before
 from countermand.coordinator.core.phases import PHASES
 from countermand.coordinator.core.plan import Plan
 from countermand.coordinator.core.settle import settle_reply, settle_unroutable, time_out
 from countermand.coordinator.core.state import Saga, SagaState, StuckCause, TrackStatus
+from countermand.coordinator.core.turning import end, outcome_of, pivot_stands, turn
 from countermand.schemas.definition import StepNode
 from countermand.schemas.errors import LimitExceeded
 from countermand.schemas.identifiers import Direction
-from countermand.schemas.messages import Accepted, Failure, Outcome, Refused
+from countermand.schemas.messages import Accepted, Answer, Failure, Refused
 from countermand.schemas.template import UnresolvedPath
 
 # Whoever waits for a saga is remembered in it; a client that asks again from ever new queues must not make it grow.
@@ -49,28 +49,32 @@ WATCHERS_MAX = 16
 # Kept signals are deduplicated by their request's id.
 SIGNALS_MAX = 1_000
 
-_NULL = msgspec.Raw(b"null")
-
 # What a saga that has not turned back is stuck on, or one that has: the pivot's no turns a saga back, so a rejected
 # action in a running one stands after the pivot.
 _CAUSES: Final[Mapping[tuple[Direction, TrackStatus], StuckCause]] = {
     ("do", "exhausted"): "forward_exhausted",
     ("do", "rejected"): "forward_rejected",
+    ("do", "unknown"): "pivot_unknown",
     ("undo", "exhausted"): "compensation_exhausted",
 }
+
+
+ClientRequest = SignalReceived | CancelRequested | WatchRequested | OperationRequested
 
 
 class Decision(msgspec.Struct, frozen=True):
     """Everything that follows from an event. Nothing of it has happened yet.
 
     `saga` is the saga afterwards (null if there is none), `records` what is appended to its journal: empty means that
-    there is nothing to commit. `results` are the results that are new. `answers` go to clients once the commit stands.
+    there is nothing to commit. `results` and `edits` are those that are new. `answers` go to clients once the commit
+    stands.
     """
 
     saga: Saga | None
     records: tuple[Record, ...]
     results: dict[str, msgspec.Raw]
     answers: tuple[Addressed, ...]
+    edits: dict[str, msgspec.Raw] = {}
 
     @property
     def wake_at_ms(self) -> int | None:
@@ -83,6 +87,7 @@ def decide(plan: Plan, saga: Saga | None, event: SagaEvent) -> Decision:
     `saga` is null for an id that the store doesn't know. Total: every event in every phase has an answer.
     """
     draft = Draft(plan, saga, event.event_id, event.at_ms)
+    counts = False
     move = PHASES[None if saga is None else saga.state.phase][type(event)]
     match move:
         case "begin":
@@ -102,12 +107,13 @@ def decide(plan: Plan, saga: Saga | None, event: SagaEvent) -> Decision:
         case "watch":
             _watch(draft, cast("WatchRequested", event))
         case "tell":
-            request = cast("WatchRequested", event)
-            draft.answer(request.reply_to, outcome_of(draft.saga))
+            draft.answer(cast("WatchRequested", event).reply_to, outcome_of(draft.saga))
+        case "operate":
+            counts = operate(draft, cast("OperationRequested", event))
         case "late":
             draft.ignore(cast("ReplyReceived", event).reply, "late")
         case "refuse":
-            asked = cast("SignalReceived | CancelRequested | WatchRequested", event)
+            asked = cast("ClientRequest", event)
             draft.answer(asked.reply_to, _told_before(saga, asked) or _refusal(saga, asked))
         case "nothing":
             pass
@@ -115,12 +121,12 @@ def decide(plan: Plan, saga: Saga | None, event: SagaEvent) -> Decision:
             assert_never(move)
     if draft.records:
         _advance(draft)
-    return Decision(draft.after(), tuple(draft.records), draft.results, tuple(draft.answers))
-
-
-def outcome_of(saga: Saga) -> Outcome:
-    """What an ended saga tells those who wait for it."""
-    return Outcome(saga.state.saga_id, saga.state.phase, saga.outcome or _NULL, saga.state.failure)
+    if counts:
+        request = cast("OperationRequested", event)
+        state = draft.saga.state
+        accepted = Accepted(request.request_id, state.saga_id, state.phase, saga_version=state.version)
+        draft.answer(request.reply_to, accepted)
+    return Decision(draft.after(), tuple(draft.records), draft.results, tuple(draft.answers), draft.edits)
 
 
 # --- the moves
@@ -168,11 +174,11 @@ def _answer(draft: Draft, event: StartRequested | CancelRequested) -> None:
 
 def _fire(draft: Draft) -> None:
     state = draft.state
-    if state.halted:
+    if state.halted or state.paused is not None:
         return
     deadline = state.deadline_ms
     if state.phase == "running" and deadline is not None and deadline <= draft.at_ms and not state.deadline_seen:
-        _turn(draft, Failure("deadline", "the saga's deadline passed"))
+        turn(draft, Failure("deadline", "the saga's deadline passed"))
     # The deadline may just have turned the saga round: then its actions are no longer waited for.
     direction: Direction = "do" if draft.state.phase == "running" else "undo"
     for name in list(draft.state.steps):
@@ -185,7 +191,7 @@ def _fire(draft: Draft) -> None:
         if track.status == "asked":
             time_out(draft, step, direction, track)
         elif track.status == "waiting":
-            _ask(draft, step, direction, track.attempt + 1)
+            draft.ask(step, direction, track.attempt + 1)
 
 
 def _keep(draft: Draft, event: SignalReceived) -> None:
@@ -209,12 +215,12 @@ def _cancel(draft: Draft, event: CancelRequested) -> None:
         problem = "saga_id: a part of the saga's state was lost; a person has to look at it first"
         draft.answer(event.reply_to, Refused(event.request_id, "state_lost", problem, state.saga_id))
         return
-    if _pivot_stands(draft) == "passed":
+    if pivot_stands(draft.plan, draft.state) == "passed":
         problem = f"saga_id: the saga is past its pivot ({draft.plan.pivot}) and can only go forward"
         draft.answer(event.reply_to, Refused(event.request_id, "past_pivot", problem, state.saga_id))
         return
     if state.turn is None:
-        _turn(draft, Failure("cancelled", event.reason))
+        turn(draft, Failure("cancelled", event.reason))
     draft.answer(event.reply_to, Accepted(event.request_id, state.saga_id, draft.state.phase))
 
 
@@ -223,10 +229,12 @@ def _watch(draft: Draft, event: WatchRequested) -> None:
     draft.answer(event.reply_to, Accepted(event.request_id, draft.state.saga_id, draft.state.phase))
 
 
-def _told_before(saga: Saga | None, event: SignalReceived | CancelRequested | WatchRequested) -> Accepted | None:
+def _told_before(saga: Saga | None, event: ClientRequest) -> Answer | None:
     """The answer to a request that counted while it could, and comes again."""
     if saga is None:
         return None
+    if isinstance(event, OperationRequested):
+        return told_before(saga.state, event)
     kept = isinstance(event, SignalReceived) and event.request_id in saga.state.signals
     failure = saga.state.failure
     cancelled = isinstance(event, CancelRequested) and failure is not None and failure.code == "cancelled"
@@ -235,7 +243,7 @@ def _told_before(saga: Saga | None, event: SignalReceived | CancelRequested | Wa
     return Accepted(event.request_id, saga.state.saga_id, saga.state.phase, duplicate=True)
 
 
-def _refusal(saga: Saga | None, event: SignalReceived | CancelRequested | WatchRequested) -> Refused:
+def _refusal(saga: Saga | None, event: ClientRequest) -> Refused:
     if saga is None:
         return Refused(event.request_id, "unknown_saga", "saga_id: no saga has this id")
     problem = f"saga_id: the saga is {saga.state.phase} and takes this no more"
@@ -247,30 +255,6 @@ def _add_watcher(draft: Draft, queue: str) -> None:
         draft.add(WatcherAdded(queue))
 
 
-# --- turning back
-
-
-def _turn(draft: Draft, failure: Failure) -> None:
-    """One rule for every way out: compensate, unless the pivot has been passed or has yet to answer."""
-    match _pivot_stands(draft):
-        case "passed":
-            draft.add(DeadlineMissed())
-        case "unanswered":
-            draft.add(TurnDeferred(failure))
-        case _:
-            draft.add(CompensationStarted(failure))
-
-
-def _pivot_stands(draft: Draft) -> str:
-    pivot = None if draft.plan.pivot is None else draft.state.steps.get(draft.plan.pivot)
-    if pivot is None:
-        return "ahead"
-    if pivot.do.status == "succeeded":
-        return "passed"
-    maybe_done = pivot.do.status in ("asked", "unknown") or pivot.do.doubtful
-    return "unanswered" if maybe_done and pivot.do.status != "rejected" else "ahead"
-
-
 # --- going on
 
 
@@ -279,7 +263,14 @@ def _advance(draft: Draft) -> None:
     if draft.state.ended or draft.state.halted:
         return
     _release(draft)
-    if draft.state.phase == "running" and draft.state.turn is not None and _pivot_stands(draft) == "ahead":
+    _stick_again(draft)
+    if draft.state.paused is not None:
+        return
+    if (
+        draft.state.phase == "running"
+        and draft.state.turn is not None
+        and pivot_stands(draft.plan, draft.state) == "ahead"
+    ):
         draft.add(CompensationStarted(draft.state.turn))
     if draft.state.phase == "running" and not _go_forward(draft):
         return
@@ -296,8 +287,8 @@ def _go_forward(draft: Draft) -> bool:
     for step in frontier.steps:
         problem = _problem_with(draft, step, "do")
         if problem is None:
-            _ask(draft, step, "do", 1)
-        elif _pivot_stands(draft) == "ahead":
+            draft.ask(step, "do", 1)
+        elif pivot_stands(draft.plan, draft.state) == "ahead":
             draft.add(CompensationStarted(Failure("unresolvable", problem, step.name)))
             return True
         elif draft.state.stuck is None:
@@ -308,18 +299,15 @@ def _go_forward(draft: Draft) -> bool:
 def _go_back(draft: Draft) -> None:
     frontier = backward_frontier(draft.plan.root, draft.state)
     if frontier.finished:
-        _end(draft, SagaEnded("compensated"))
+        by_hand = any(step.undo is not None and step.undo.status in BY_HAND for step in draft.state.steps.values())
+        end(draft, SagaEnded("compensated_with_exceptions" if by_hand else "compensated"))
         return
     for step in frontier.steps:
         problem = _problem_with(draft, step, "undo")
         if problem is None:
-            _ask(draft, step, "undo", 1)
+            draft.ask(step, "undo", 1)
         elif draft.state.stuck is None:
             draft.add(SagaStuck("unresolvable", step.name, problem))
-
-
-def _ask(draft: Draft, step: StepNode, direction: Direction, attempt: int) -> None:
-    draft.add(StepAsked(step.name, direction, attempt, draft.at_ms + step.timeout_for(direction)))
 
 
 def _problem_with(draft: Draft, step: StepNode, direction: Direction) -> str | None:
@@ -339,13 +327,7 @@ def _complete(draft: Draft) -> None:
     except UnresolvedPath as error:
         # Every step is done: a saga whose answer can't be made has completed all the same, and says what is missing.
         problem = str(error)
-    _end(draft, SagaEnded("completed", problem))
-
-
-def _end(draft: Draft, entry: SagaEnded) -> None:
-    draft.add(entry)
-    for queue in draft.state.watchers:
-        draft.answer(queue, outcome_of(draft.saga))
+    end(draft, SagaEnded("completed", problem))
 
 
 def _release(draft: Draft) -> None:
@@ -354,6 +336,12 @@ def _release(draft: Draft) -> None:
     if stuck is None or stuck.step is None or _still_stuck(draft.state, stuck.step):
         return
     draft.add(SagaReleased())
+
+
+def _stick_again(draft: Draft) -> None:
+    """What else waits for a person shows once the first cause is settled."""
+    if draft.state.stuck is not None:
+        return
     direction: Direction = "do" if draft.state.phase == "running" else "undo"
     for name, step in draft.state.steps.items():
         track = step.track(direction)
@@ -366,11 +354,11 @@ def _release(draft: Draft) -> None:
 def _still_stuck(state: SagaState, name: str) -> bool:
     step = state.steps.get(name)
     track = None if step is None else step.track("do" if state.phase == "running" else "undo")
-    return track is None or track.status not in ("succeeded", "asked", "waiting")
+    return track is None or track.status in ("unknown", "exhausted", "rejected")
 
 
 def refuse_unknown(event: SagaEvent) -> tuple[Addressed, ...]:
     """The answers to an event for an id that stands for no saga."""
-    if not isinstance(event, SignalReceived | CancelRequested | WatchRequested):
+    if not isinstance(event, ClientRequest):
         return ()
     return (Addressed(event.reply_to, _refusal(None, event)),)

@@ -7,6 +7,7 @@ import msgspec
 
 from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import ReplyMessage
+from countermand.schemas.operations import Operation
 
 
 class StartRequested(msgspec.Struct, frozen=True):
@@ -59,6 +60,20 @@ class WatchRequested(msgspec.Struct, frozen=True):
     reply_to: str
 
 
+class OperationRequested(msgspec.Struct, frozen=True):
+    """What an operator asks for. `content` is a digest by which a repeated request is recognised."""
+
+    event_id: str
+    at_ms: int
+    request_id: str
+    operation: Operation
+    actor: str
+    reason: str
+    content: str
+    expected_version: int | None = None
+    reply_to: str | None = None
+
+
 class CommandUnroutable(msgspec.Struct, frozen=True):
     """The broker has no queue for a command, or a queue that takes no more.
 
@@ -74,5 +89,12 @@ class CommandUnroutable(msgspec.Struct, frozen=True):
 
 
 SagaEvent = (
-    StartRequested | ReplyReceived | WokenUp | SignalReceived | CancelRequested | WatchRequested | CommandUnroutable
+    StartRequested
+    | ReplyReceived
+    | WokenUp
+    | SignalReceived
+    | CancelRequested
+    | WatchRequested
+    | OperationRequested
+    | CommandUnroutable
 )

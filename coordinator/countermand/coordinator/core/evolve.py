@@ -1,29 +1,40 @@
 """How one journal entry changes the state, and what follows from a state alone."""
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from msgspec.structs import replace
 
 from countermand.coordinator.core.journal import (
     AttemptFailed,
+    CompensationSettled,
     CompensationStarted,
+    DeadlineExtended,
     DeadlineMissed,
     JournalEntry,
+    LostVersionSeen,
+    OperatorActed,
     ReplyIgnored,
+    RetryGranted,
     SagaEnded,
+    SagaPaused,
     SagaReleased,
+    SagaResumed,
     SagaStarted,
     SagaStuck,
     SignalKept,
     StepAsked,
     StepRejected,
+    StepSkipped,
     StepSucceeded,
     TurnDeferred,
     WatcherAdded,
 )
-from countermand.coordinator.core.state import SagaState, StepState, Stuck, Track
+from countermand.coordinator.core.state import Operated, Paused, SagaState, StepState, Stuck, Track, TrackStatus
 from countermand.schemas.errors import InvariantViolated
 from countermand.schemas.identifiers import Direction
+
+# Enough to recognise a request that is repeated within any sensible time; the history keeps them all.
+OPERATIONS_KEPT: Final = 64
 
 
 def evolve(state: SagaState | None, entry: JournalEntry, at_ms: int) -> SagaState:
@@ -58,10 +69,31 @@ def evolve(state: SagaState | None, entry: JournalEntry, at_ms: int) -> SagaStat
             return _turned(state, entry)
         case DeadlineMissed():
             return replace(state, deadline_seen=True)
-        case SagaStuck(cause=cause, step=step, detail=detail):
-            return replace(state, stuck=Stuck(cause, at_ms, step, detail))
+        case SagaStuck(cause=cause, step=step, detail=detail, lost_version=lost_version):
+            return replace(state, stuck=Stuck(cause, at_ms, step, detail, lost_version))
+        case LostVersionSeen(version=version):
+            if state.stuck is None:
+                raise InvariantViolated("a lost version was seen of a saga that is not stuck")
+            return replace(state, stuck=replace(state.stuck, lost_version=version), facts=state.facts + 1)
         case SagaReleased():
-            return replace(state, stuck=None)
+            lost = state.stuck.lost_version if state.stuck is not None else 0
+            return replace(state, stuck=None, lost_until=max(state.lost_until, lost))
+        case OperatorActed():
+            acted = Operated(entry.request_id, entry.content, entry.operation, entry.actor, at_ms)
+            return replace(state, operations=(*state.operations, acted)[-OPERATIONS_KEPT:])
+        case RetryGranted():
+            return _retry_granted(state, entry, at_ms)
+        case StepSkipped(step=step, direction=direction):
+            return _closed(state, step, direction, "skipped")
+        case CompensationSettled(step=step):
+            return _closed(state, step, "undo", "settled")
+        case SagaPaused(actor=actor):
+            return replace(state, paused=Paused(at_ms, actor, clock_ms=at_ms))
+        case SagaResumed(deadline_ms=deadline_ms):
+            return replace(state, paused=None, deadline_ms=deadline_ms)
+        case DeadlineExtended(deadline_ms=deadline_ms):
+            paused = None if state.paused is None else replace(state.paused, clock_ms=at_ms)
+            return replace(state, deadline_ms=deadline_ms, paused=paused)
         case SignalKept(request_id=request_id):
             return replace(state, signals=(*state.signals, request_id))
         case WatcherAdded(queue=queue):
@@ -69,7 +101,7 @@ def evolve(state: SagaState | None, entry: JournalEntry, at_ms: int) -> SagaStat
         case ReplyIgnored():
             return replace(state, facts=state.facts + 1)
         case SagaEnded(phase=phase):
-            return replace(state, phase=phase, ended_ms=at_ms, stuck=None, turn=None)
+            return replace(state, phase=phase, ended_ms=at_ms, stuck=None, turn=None, paused=None)
         case _:
             assert_never(entry)
 
@@ -77,9 +109,9 @@ def evolve(state: SagaState | None, entry: JournalEntry, at_ms: int) -> SagaStat
 def wake_at(state: SagaState) -> int | None:
     """The next moment at which something must happen even if no message ever arrives; None if there is none.
 
-    A saga in motion has one, unless it is stuck (invariant I3).
+    A saga in motion has one, unless it is stuck or paused (invariant I3).
     """
-    if state.ended or state.halted:
+    if state.ended or state.halted or state.paused is not None:
         return None
     direction: Direction = "do" if state.phase == "running" else "undo"
     moments = [
@@ -128,6 +160,25 @@ def _attempt_failed(state: SagaState, entry: AttemptFailed) -> SagaState:
         doubtful=entry.doubtful,
     )
     return _with_track(state, entry.step, entry.direction, track)
+
+
+def _retry_granted(state: SagaState, entry: RetryGranted, at_ms: int) -> SagaState:
+    step = state.steps.get(entry.step)
+    track = None if step is None else step.track(entry.direction)
+    if step is None or track is None:
+        return state  # It has never been asked for: there is nothing to forgive.
+    if entry.new_key:
+        step = replace(step, key_since=track.attempt)
+    # An attempt that is out when another one follows has vouched for nothing.
+    doubtful = track.doubtful or track.status == "asked"
+    forgiven = replace(track, status="waiting", until_ms=at_ms, doubtful=doubtful, forgiven=track.attempt)
+    return _with_track(replace(state, steps={**state.steps, entry.step: step}), entry.step, entry.direction, forgiven)
+
+
+def _closed(state: SagaState, name: str, direction: Direction, status: TrackStatus) -> SagaState:
+    step = state.steps.get(name)
+    track = (None if step is None else step.track(direction)) or Track(status, 0)
+    return _with_track(state, name, direction, replace(track, status=status, until_ms=0))
 
 
 def _turned(state: SagaState, entry: CompensationStarted) -> SagaState:

@@ -5,10 +5,17 @@ image: a sequence begins at its end. So a compensation is asked for only when ev
 been undone (invariant I6), and branches that don't depend on each other go on without each other.
 """
 
+from typing import Final
+
 import msgspec
 
 from countermand.coordinator.core.state import SagaState
 from countermand.schemas.definition import Node, ParallelNode, SequenceNode, StepNode
+
+# What needs nothing more: evidence of the participant, or an operator's word.
+DONE: Final = ("succeeded", "skipped")
+BY_HAND: Final = ("skipped", "settled")
+UNDONE: Final = ("succeeded", *BY_HAND)
 
 
 class Frontier(msgspec.Struct, frozen=True):
@@ -42,7 +49,7 @@ def needs_compensation(step: StepNode, state: SagaState) -> bool:
     """
     known = state.steps.get(step.name)
     closable = step.can_be_undone or step.kind == "pivot"
-    return known is not None and closable and known.do.status in ("succeeded", "unknown", "not_done")
+    return known is not None and closable and known.do.status in ("succeeded", "skipped", "unknown", "not_done")
 
 
 def _forward(node: Node, state: SagaState, found: list[StepNode]) -> bool:
@@ -51,7 +58,7 @@ def _forward(node: Node, state: SagaState, found: list[StepNode]) -> bool:
             known = state.steps.get(node.name)
             if known is None:
                 found.append(node)
-            return known is not None and known.do.status == "succeeded"
+            return known is not None and known.do.status in DONE
         case SequenceNode(nodes=children):
             return all(_forward(child, state, found) for child in children)
         case ParallelNode(branches=branches):
@@ -68,7 +75,7 @@ def _backward(node: Node, state: SagaState, found: list[StepNode]) -> bool:
             undo = state.steps[node.name].undo
             if undo is None:
                 found.append(node)
-            return undo is not None and undo.status == "succeeded"
+            return undo is not None and undo.status in UNDONE
         case SequenceNode(nodes=children):
             return all(_backward(child, state, found) for child in reversed(children))
         case ParallelNode(branches=branches):

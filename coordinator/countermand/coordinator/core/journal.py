@@ -85,10 +85,67 @@ class SagaStuck(Entry, frozen=True, tag="saga_stuck"):
     cause: StuckCause
     step: str | None = None
     detail: str = ""
+    lost_version: int = 0
+
+
+class LostVersionSeen(Entry, frozen=True, tag="lost_version_seen"):
+    """The store once knew this version, and has lost it too."""
+
+    version: int
 
 
 class SagaReleased(Entry, frozen=True, tag="saga_released"):
-    """What it was stuck on has been settled."""
+    """What it was stuck on has been settled, or an operator has looked at it."""
+
+
+class OperatorActed(Entry, frozen=True, tag="operator_acted"):
+    """Who did what to the saga, and why; what follows from it are the entries after this one.
+
+    `operation` is what was asked for, without payloads: of an edited input or a given result, `payload_digest` is the
+    SHA-256, and the payload itself stands beside the state.
+    """
+
+    request_id: str
+    content: str
+    actor: str
+    reason: str
+    operation: str
+    step: str | None = None
+    payload_digest: str | None = None
+    evidence: str | None = None
+
+
+class RetryGranted(Entry, frozen=True, tag="retry_granted"):
+    """A step is to be tried again with fresh patience; under a new key, if its former one was closed by a rejection."""
+
+    step: str
+    direction: Direction
+    new_key: bool = False
+    edited: bool = False
+
+
+class StepSkipped(Entry, frozen=True, tag="step_skipped"):
+    step: str
+    direction: Direction
+
+
+class CompensationSettled(Entry, frozen=True, tag="compensation_settled"):
+    step: str
+    evidence: str
+
+
+class SagaPaused(Entry, frozen=True, tag="saga_paused"):
+    actor: str
+
+
+class SagaResumed(Entry, frozen=True, tag="saga_resumed"):
+    """`deadline_ms` is the saga's deadline from now on."""
+
+    deadline_ms: int | None = None
+
+
+class DeadlineExtended(Entry, frozen=True, tag="deadline_extended"):
+    deadline_ms: int
 
 
 class SignalKept(Entry, frozen=True, tag="signal_kept"):
@@ -111,8 +168,11 @@ class ReplyIgnored(Entry, frozen=True, tag="reply_ignored"):
 
 
 class SagaEnded(Entry, frozen=True, tag="saga_ended"):
+    """`remaining` are the effects that stay in an abandoned saga: the steps, and how sure it is that each was done."""
+
     phase: Phase
     problem: str = ""
+    remaining: tuple[str, ...] = ()
 
 
 JournalEntry = (
@@ -125,7 +185,15 @@ JournalEntry = (
     | CompensationStarted
     | DeadlineMissed
     | SagaStuck
+    | LostVersionSeen
     | SagaReleased
+    | OperatorActed
+    | RetryGranted
+    | StepSkipped
+    | CompensationSettled
+    | SagaPaused
+    | SagaResumed
+    | DeadlineExtended
     | SignalKept
     | WatcherAdded
     | ReplyIgnored

@@ -10,6 +10,7 @@ keep     a signal is kept
 turn     the saga turns back, unless it is past its pivot
 watch    the outcome will be told
 tell     the outcome is told
+operate  an operator's request is weighed, and done or refused with the reason
 late     a fact for the history
 refuse   the asker is told why not
 nothing  not even a fact
@@ -21,6 +22,7 @@ from typing import Final, Literal
 from countermand.coordinator.core.events import (
     CancelRequested,
     CommandUnroutable,
+    OperationRequested,
     ReplyReceived,
     SagaEvent,
     SignalReceived,
@@ -30,7 +32,9 @@ from countermand.coordinator.core.events import (
 )
 from countermand.schemas.messages import Phase
 
-Move = Literal["begin", "answer", "settle", "fire", "keep", "turn", "watch", "tell", "late", "refuse", "nothing"]
+Move = Literal[
+    "begin", "answer", "settle", "fire", "keep", "turn", "watch", "tell", "operate", "late", "refuse", "nothing"
+]
 
 Moves = Mapping[type[SagaEvent], Move]
 
@@ -42,6 +46,7 @@ _ENDED: Final[Moves] = {
     SignalReceived: "refuse",
     CancelRequested: "refuse",
     WatchRequested: "tell",
+    OperationRequested: "refuse",
 }
 
 PHASES: Final[Mapping[Phase | None, Moves]] = {
@@ -53,6 +58,7 @@ PHASES: Final[Mapping[Phase | None, Moves]] = {
         SignalReceived: "refuse",
         CancelRequested: "refuse",
         WatchRequested: "refuse",
+        OperationRequested: "refuse",
     },
     "running": {
         StartRequested: "answer",
@@ -62,6 +68,7 @@ PHASES: Final[Mapping[Phase | None, Moves]] = {
         SignalReceived: "keep",
         CancelRequested: "turn",
         WatchRequested: "watch",
+        OperationRequested: "operate",
     },
     "compensating": {
         StartRequested: "answer",
@@ -71,6 +78,7 @@ PHASES: Final[Mapping[Phase | None, Moves]] = {
         SignalReceived: "refuse",
         CancelRequested: "answer",
         WatchRequested: "watch",
+        OperationRequested: "operate",
     },
     "completed": _ENDED,
     "compensated": _ENDED,

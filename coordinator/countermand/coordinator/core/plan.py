@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from countermand.coordinator.core.state import Saga
 from countermand.schemas.definition import Definition, StepNode, definition_hash
 from countermand.schemas.template import Template, compile_definition, compile_template
 
@@ -47,6 +48,20 @@ class Plan:
             UnresolvedPath: names the first missing field.
         """
         self._input_paths.render(saga_id=saga_id, input=msgspec.json.decode(input_), results={})
+
+    def check_result(self, step: str, saga: Saga, result: msgspec.Raw) -> None:
+        """Resolves every reference to a step's result, so that one that others can't go on with is refused.
+
+        Raises:
+            UnresolvedPath: names the first missing field.
+        """
+        given = {step: msgspec.json.decode(result)}
+        self._result_paths(step).render(saga_id=saga.state.saga_id, input=None, results=given)
+
+    def _result_paths(self, step: str) -> Template:
+        renderings = (*self._inputs.values(), self._outcome)
+        paths = {path.text for each in renderings for _, path in each.template.references if path.step == step}
+        return compile_template([{"$": text} for text in sorted(paths)], at="$")
 
     def _references_to_input(self) -> list[dict[str, str]]:
         renderings = (*self._inputs.values(), self._outcome)

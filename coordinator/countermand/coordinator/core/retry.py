@@ -11,14 +11,22 @@ RETRY_AFTER_MAX_MS: Final = 24 * 60 * 60 * 1000
 
 
 def delay_ms(
-    policy: RetryPolicy, saga_id: str, step: str, direction: Direction, attempt: int, asked_for_ms: int | None = None
+    policy: RetryPolicy,
+    saga_id: str,
+    step: str,
+    direction: Direction,
+    attempt: int,
+    asked_for_ms: int | None = None,
+    *,
+    forgiven: int = 0,
 ) -> int:
     """The pause after a failed attempt, in milliseconds: exponential, capped, with jitter from a hash.
 
-    The jitter is taken away rather than added, so that the cap holds; it is the same whenever it is computed.
+    Attempts up to `forgiven` don't count. The jitter is taken away rather than added, so that the cap holds; it is the
+    same whenever it is computed.
     """
     # Sixty-four doublings exceed every cap; a higher power would only make a large integer.
-    grown: int = policy.backoff_ms * policy.multiplier ** min(attempt - 1, 64)
+    grown: int = policy.backoff_ms * policy.multiplier ** min(attempt - forgiven - 1, 64)
     pause = min(grown, policy.backoff_max_ms)
     digest = hashlib.blake2b(f"{saga_id}/{step}/{direction}/{attempt}".encode(), digest_size=8).digest()
     share = int.from_bytes(digest, "big") / 2**64

@@ -9,6 +9,7 @@ from countermand.coordinator.core.events import CommandUnroutable
 from countermand.coordinator.core.journal import (
     AttemptFailed,
     CompensationStarted,
+    LostVersionSeen,
     SagaStuck,
     StepRejected,
     StepSucceeded,
@@ -19,6 +20,9 @@ from countermand.schemas.definition import StepNode
 from countermand.schemas.identifiers import Direction, command_id
 from countermand.schemas.messages import Failed, Failure, Rejected, ReplyMessage, Succeeded
 
+# No store loses more of one saga than this; a reply that claims it is not worth going so far beyond.
+VERSIONS_LOST_MAX = 1_000_000
+
 _SETTLED = ("succeeded", "rejected")
 
 
@@ -28,15 +32,21 @@ def settle_reply(draft: Draft, reply: ReplyMessage) -> None:
         draft.ignore(reply, "forged")
         return
     if draft.state.halted:
-        draft.ignore(reply, "late")
+        _take_halted(draft, reply)
         return
     known = draft.state.steps.get(reply.step)
     asked = None if known is None else known.track(reply.direction)
-    if asked is None or reply.attempt > asked.attempt or reply.saga_version > draft.version - 1:
+    beyond = asked is None or reply.attempt > asked.attempt or reply.saga_version > draft.version - 1
+    if reply.saga_version <= draft.state.lost_until and (beyond or isinstance(reply.outcome, Failed)):
+        # An operator has looked at that loss, and whatever was out has been asked for again since.
+        draft.ignore(reply, "late")
+        return
+    if beyond:
         # Nobody can make up a command's id: this one was sent, and the store has forgotten the version that sent it.
         stored = draft.version - 1
         detail = f"a reply to attempt {reply.attempt} names version {reply.saga_version}, the store knows {stored}"
-        draft.add(SagaStuck("state_lost", reply.step, detail))
+        believed = reply.saga_version if _may_be_lost(draft, reply) else 0
+        draft.add(SagaStuck("state_lost", reply.step, detail, believed))
         return
     step = draft.plan.steps[reply.step]
     track = draft.state.steps[reply.step].track(reply.direction)
@@ -46,6 +56,20 @@ def settle_reply(draft: Draft, reply: ReplyMessage) -> None:
         _settle_do(draft, step, track, reply)
     else:
         _settle_undo(draft, step, track, reply)
+
+
+def _may_be_lost(draft: Draft, reply: ReplyMessage) -> bool:
+    return reply.saga_version < draft.version + VERSIONS_LOST_MAX
+
+
+def _take_halted(draft: Draft, reply: ReplyMessage) -> None:
+    """Remembers how far the saga once was: what goes on from here must not look like a part of what was lost."""
+    stuck = draft.state.stuck
+    lost = 0 if stuck is None else stuck.lost_version
+    if lost < reply.saga_version and _may_be_lost(draft, reply) and draft.takes_facts:
+        draft.add(LostVersionSeen(reply.saga_version))
+    else:
+        draft.ignore(reply, "late")
 
 
 def is_genuine(draft: Draft, reply: ReplyMessage) -> bool:
@@ -78,9 +102,17 @@ def fail_attempt(draft: Draft, step: StepNode, direction: Direction, track: Trac
     policy = step.retry_policy(direction)
     doubtful = track.doubtful or not failed.rolled_back
     until_ms = 0
-    if failed.retryable and may_retry(policy, track.attempt):
+    if failed.retryable and may_retry(policy, track.attempt - track.forgiven):
         then = "waiting"
-        pause = delay_ms(policy, draft.state.saga_id, step.name, direction, track.attempt, failed.retry_after_ms)
+        pause = delay_ms(
+            policy,
+            draft.state.saga_id,
+            step.name,
+            direction,
+            track.attempt,
+            failed.retry_after_ms,
+            forgiven=track.forgiven,
+        )
         until_ms = draft.at_ms + pause
     elif direction == "undo" or step.kind == "retriable":
         then = "exhausted"
@@ -103,10 +135,16 @@ def fail_attempt(draft: Draft, step: StepNode, direction: Direction, track: Trac
 
 
 def _settle_do(draft: Draft, step: StepNode, track: Track, reply: ReplyMessage) -> None:
-    undo = draft.state.steps[step.name].undo
+    known = draft.state.steps[step.name]
+    undo = known.undo
     match reply.outcome:
+        case _ if reply.attempt <= known.key_since:
+            # It speaks of a key that a rejection closed: of the step under its new key it says nothing.
+            draft.ignore(reply, "stale")
         case _ if track.status in _SETTLED:
             draft.ignore(reply, "duplicate")
+        case _ if track.status == "skipped":
+            draft.ignore(reply, "late")
         case Succeeded(result=result) if undo is None or undo.status in ("waiting", "exhausted"):
             # While the saga goes back, a late success is still worth having: the next attempt to compensate learns the
             # result. A compensation that is out stays what it was: its command is the same whenever it is sent again.
@@ -129,7 +167,7 @@ def _settle_undo(draft: Draft, step: StepNode, track: Track, reply: ReplyMessage
             draft.ignore(reply, "duplicate")
         case Succeeded():
             draft.add(StepSucceeded(step.name, "undo", reply.attempt))
-        case Rejected(code=code, reason=reason) if track.status != "exhausted":
+        case Rejected(code=code, reason=reason) if track.status in ("asked", "waiting"):
             refusal = Failed(code, reason, retryable=False)
             draft.add(AttemptFailed(step.name, "undo", reply.attempt, "failed", code, "exhausted", reason))
             _stick(draft, "compensation_rejected", step.name, refusal)

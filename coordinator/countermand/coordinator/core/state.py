@@ -7,7 +7,9 @@ import msgspec
 from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import Failure, Phase
 
-TrackStatus = Literal["asked", "waiting", "succeeded", "rejected", "not_done", "unknown", "exhausted"]
+TrackStatus = Literal[
+    "asked", "waiting", "succeeded", "rejected", "not_done", "unknown", "exhausted", "skipped", "settled"
+]
 
 StuckCause = Literal[
     "compensation_exhausted",
@@ -30,8 +32,11 @@ class Track(msgspec.Struct, frozen=True, array_like=True):
     not_done   given up, and every attempt vouched that it did nothing
     unknown    given up, and something may have been done
     exhausted  an undo, or an action that must not be undone, has been given up: a person is needed
+    skipped    an operator said to go on without it: an action counts as done, an undo as left undone for good
+    settled    an operator said that the undo was done by hand
 
-    `doubtful` says that some attempt ended without that vouching.
+    `doubtful` says that some attempt ended without that vouching. `forgiven` is the last attempt before an operator had
+    the step tried again: the retry policy counts from there.
     """
 
     status: TrackStatus
@@ -39,32 +44,61 @@ class Track(msgspec.Struct, frozen=True, array_like=True):
     until_ms: int = 0
     doubtful: bool = False
     error: str | None = None
+    forgiven: int = 0
 
 
 class StepState(msgspec.Struct, frozen=True, array_like=True):
-    """Both directions of a step that has been asked for."""
+    """Both directions of a step that has been asked for.
+
+    `key_since` is the last attempt under the step's former key: a rejection closed that one, and an operator had the
+    step tried again under a new one.
+    """
 
     do: Track
     undo: Track | None = None
+    key_since: int = 0
 
     def track(self, direction: Direction) -> Track | None:
         return self.do if direction == "do" else self.undo
 
 
 class Stuck(msgspec.Struct, frozen=True, array_like=True):
-    """Why a saga needs a person, and since when."""
+    """Why a saga needs a person, and since when. `lost_version` is the newest version that the store has lost."""
 
     cause: StuckCause
     since_ms: int
     step: str | None = None
     detail: str = ""
+    lost_version: int = 0
+
+
+class Paused(msgspec.Struct, frozen=True, array_like=True):
+    """An operator holds the saga: nothing more is asked for, and its deadline's clock may stand still.
+
+    `clock_ms` is the moment since which it does: that of the pause, or of a deadline that was given meanwhile.
+    """
+
+    since_ms: int
+    actor: str
+    clock_ms: int
+
+
+class Operated(msgspec.Struct, frozen=True, array_like=True):
+    """An operator's request that counted: it is not done again, and whoever comes second is told of it."""
+
+    request_id: str
+    content: str
+    operation: str
+    actor: str
+    at_ms: int
 
 
 class SagaState(msgspec.Struct, frozen=True, array_like=True):
     """A saga without its payloads. Moments are Unix time in milliseconds, by the store's clock.
 
     `turn` is a wish to turn back that has to wait for the pivot's answer; `failure` is why the saga did turn back.
-    `content` is a digest of what the start asked for, `secret` the source of the command ids.
+    `content` is a digest of what the start asked for, `secret` the source of the command ids. `lost_until` is the
+    newest of the versions that the store has lost, and that an operator had the saga go on without.
     """
 
     saga_id: str
@@ -88,6 +122,9 @@ class SagaState(msgspec.Struct, frozen=True, array_like=True):
     tags: tuple[str, ...] = ()
     facts: int = 0
     traceparent: str | None = None
+    paused: Paused | None = None
+    operations: tuple[Operated, ...] = ()
+    lost_until: int = 0
 
     @property
     def ended(self) -> bool:
@@ -100,9 +137,13 @@ class SagaState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Saga(msgspec.Struct, frozen=True):
-    """A saga with its payloads: the input, the results of its steps by name, and its outcome, all JSON."""
+    """A saga with its payloads: the input, the results of its steps by name, and its outcome, all JSON.
+
+    `edits` are the inputs of steps, by name, that an operator gave in place of what the definition says.
+    """
 
     state: SagaState
     input: msgspec.Raw
     results: dict[str, msgspec.Raw]
     outcome: msgspec.Raw | None = None
+    edits: dict[str, msgspec.Raw] = {}

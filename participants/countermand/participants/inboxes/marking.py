@@ -100,7 +100,7 @@ class MarkedEntry:
                 if known:
                     self._verdict = admission.verdict
                     return self
-                record, known = await self._shelf.read(command.saga_id, command.step), True
+                record, known = await self._shelf.read(command.saga_id, command.key_name), True
                 continue
             # The first guess is that nothing is on record: it is true of nearly every action, and saves a question.
             swapped = await self._write(record, admission)
@@ -114,7 +114,7 @@ class MarkedEntry:
         rows = admission.rows or Rows()
         hold = isinstance(admission.verdict, Proceed)
         swapped = await self._shelf.swap(
-            command.saga_id, command.step, expected=record.token, token=token, rows=rows, hold=hold
+            command.saga_id, command.key_name, expected=record.token, token=token, rows=rows, hold=hold
         )
         if swapped.done:
             self._verdict = admission.verdict
@@ -128,7 +128,7 @@ class MarkedEntry:
             raise InvariantViolated(f"{command.key}: an outcome without leave to proceed")
         rows = recorded(held.rows, command.direction, outcome)
         swapped = await self._shelf.swap(
-            command.saga_id, command.step, expected=held.token, token=new_secret(), rows=rows, hold=False
+            command.saga_id, command.key_name, expected=held.token, token=new_secret(), rows=rows, hold=False
         )
         self._record = None
         return Answer(outcome) if swapped.done else self._taken_over(swapped.record.rows)
@@ -142,7 +142,7 @@ class MarkedEntry:
         # The attempt failed. That it began stays on record, and whoever comes next needn't wait.
         command = self._command
         await self._shelf.swap(
-            command.saga_id, command.step, expected=held.token, token=new_secret(), rows=held.rows, hold=False
+            command.saga_id, command.key_name, expected=held.token, token=new_secret(), rows=held.rows, hold=False
         )
 
     def _taken_over(self, rows: Rows) -> Answer:

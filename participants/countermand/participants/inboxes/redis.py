@@ -127,7 +127,7 @@ class RedisInbox:
 
     async def renew(self, command: CommandMessage, token: str) -> bool:
         """Prolong the lease; False if the key has another holder by now."""
-        key = self.key(command.saga_id, command.step)
+        key = self.key(command.saga_id, command.key_name)
         answer: int = await self._run(self._renew_script, key, token, self._lease_ms)
         return answer == 1
 

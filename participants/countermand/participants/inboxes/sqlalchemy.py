@@ -147,7 +147,7 @@ class SqlEntry:
         self._inbox = inbox
         self._connection = connection
         self._direction: Direction = command.direction
-        self._key = {"saga_id": command.saga_id, "step": command.step}
+        self._key = {"saga_id": command.saga_id, "step": command.key_name}
         self._transaction: AsyncTransaction | None = None
         self._session: AsyncSession | None = None
         self._verdict: Verdict | None = None

@@ -1,0 +1,384 @@
+"""What an operator may do to a saga, and what it does.
+
+`weigh` says whether an operation is possible in the saga's state, and if not, why not, in words that help. `operate`
+carries one out, and `possible.possible_operations` lists those that `weigh` lets pass: so nothing is ever offered that
+would be refused.
+"""
+
+import difflib
+import hashlib
+from typing import Final, assert_never
+
+import msgspec
+
+from countermand.coordinator.core.draft import Draft
+from countermand.coordinator.core.events import OperationRequested
+from countermand.coordinator.core.frontier import DONE, UNDONE
+from countermand.coordinator.core.journal import (
+    CompensationSettled,
+    CompensationStarted,
+    DeadlineExtended,
+    OperatorActed,
+    RetryGranted,
+    SagaEnded,
+    SagaPaused,
+    SagaReleased,
+    SagaResumed,
+    StepSkipped,
+)
+from countermand.coordinator.core.plan import Plan
+from countermand.coordinator.core.state import SagaState, Track
+from countermand.coordinator.core.turning import end, pivot_stands, turn
+from countermand.schemas.codec import check_body
+from countermand.schemas.definition import StepNode
+from countermand.schemas.errors import LimitExceeded
+from countermand.schemas.identifiers import Direction
+from countermand.schemas.messages import Accepted, Failure, Refused
+from countermand.schemas.operations import (
+    AbandonSaga,
+    CompensateSaga,
+    ExtendDeadline,
+    Operation,
+    PauseSaga,
+    ResumeSaga,
+    RetryStep,
+    SettleCompensation,
+    SkipStep,
+    name_of,
+    step_of,
+)
+from countermand.schemas.template import UnresolvedPath
+
+_NULL: Final = msgspec.Raw(b"null")
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why not. `code` is stable; `problem` names the field or the state, and says what can be done instead."""
+
+    code: str
+    problem: str
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What an operation is about: one direction of one step, or the saga as a whole."""
+
+    step: StepNode | None = None
+    direction: Direction = "do"
+    track: Track | None = None
+
+
+def operate(draft: Draft, event: OperationRequested) -> bool:
+    """Carries an operator's request out, or refuses it; whether it counts now."""
+    told = told_before(draft.state, event)
+    if told is not None:
+        draft.answer(event.reply_to, told)
+        return False
+    refusal = _refused_unweighed(draft.state, event)
+    weighed = refusal or weigh(draft.plan, draft.state, event.operation, draft.at_ms)
+    if isinstance(weighed, Target):
+        weighed = _payload_refused(draft, weighed, event.operation) or weighed
+    if isinstance(weighed, Refusal):
+        refused = Refused(event.request_id, weighed.code, weighed.problem, draft.state.saga_id)
+        draft.answer(event.reply_to, refused)
+        return False
+    _carry_out(draft, weighed, event)
+    return True
+
+
+def told_before(state: SagaState, event: OperationRequested) -> Accepted | Refused | None:
+    """The answer to a request that counted already; null for one that is new."""
+    known = next((each for each in state.operations if each.request_id == event.request_id), None)
+    if known is None:
+        return None
+    if known.content != event.content:
+        problem = f"request_id: stands for another request of {known.actor} ({known.operation})"
+        return Refused(event.request_id, "id_taken", problem, state.saga_id)
+    return Accepted(event.request_id, state.saga_id, state.phase, duplicate=True, saga_version=state.version)
+
+
+# --- weighing
+
+
+def weigh(plan: Plan, state: SagaState, operation: Operation, at_ms: int) -> Target | Refusal:
+    """Whether an operation is possible for a saga in motion; payloads aside."""
+    match operation:
+        case RetryStep():
+            return _weigh_retry(plan, state, operation)
+        case SkipStep() | SettleCompensation():
+            return _weigh_closing(plan, state, operation)
+        case CompensateSaga():
+            return _weigh_compensate(plan, state)
+        case PauseSaga() if state.paused is not None:
+            return Refusal("already_paused", f"the saga was paused by {state.paused.actor}")
+        case PauseSaga() if state.halted:
+            return Refusal("state_lost", "the saga does nothing anyway until it is retried or abandoned")
+        case PauseSaga() | AbandonSaga():
+            return Target()
+        case ResumeSaga() if state.paused is None:
+            stuck = "; it is stuck: see what `countermand show` offers" if state.stuck else ""
+            return Refusal("not_paused", f"the saga is not paused{stuck}")
+        case ResumeSaga():
+            return Target()
+        case ExtendDeadline(deadline_ms=deadline_ms):
+            return _weigh_extend(plan, state, deadline_ms, at_ms)
+        case _:
+            assert_never(operation)
+
+
+def _weigh_retry(plan: Plan, state: SagaState, operation: RetryStep) -> Target | Refusal:
+    if state.paused is not None:
+        return Refusal("paused", f"the saga was paused by {state.paused.actor}; resume it first")
+    if state.halted:
+        if operation.step is None and operation.input is None:
+            return Target()
+        field = "input" if operation.step is None else "step"
+        problem = f"{field}: a part of the saga's state was lost; retry it as a whole, without a step or an input"
+        return Refusal("state_lost", problem)
+    target = _target(plan, state, operation.step)
+    if isinstance(target, Refusal):
+        return target
+    refusal = _not_open(state, target, "retry")
+    if refusal is not None:
+        return refusal
+    if operation.input is not None and target.direction == "undo":
+        return Refusal("not_editable", "input: a compensation gets the command that it undoes; it can't be edited")
+    if operation.input is not None and target.track is not None and target.track.status != "rejected":
+        problem = (
+            f"input: an attempt of step {_name(target)} may still run or have run with the old input; only a step that "
+            "was rejected or never asked for can be edited. Retry it as it is, or skip it with a result"
+        )
+        return Refusal("attempt_may_run", problem)
+    return target
+
+
+def _weigh_closing(plan: Plan, state: SagaState, operation: SkipStep | SettleCompensation) -> Target | Refusal:
+    if state.halted:
+        problem = "a part of the saga's state was lost: nobody knows what is open. Retry the saga, then look again"
+        return Refusal("state_lost", problem)
+    if isinstance(operation, SettleCompensation) and state.phase != "compensating":
+        return Refusal("not_compensating", "the saga is not going back: there is no compensation to settle")
+    target = _target(plan, state, operation.step)
+    if isinstance(target, Refusal):
+        return target
+    return _not_open(state, target, name_of(operation)) or target
+
+
+def _weigh_compensate(plan: Plan, state: SagaState) -> Target | Refusal:
+    if state.halted:
+        problem = (
+            "a part of the saga's state was lost: going back would be blind. Retry the saga first, then compensate"
+        )
+        return Refusal("state_lost", problem)
+    if state.phase == "compensating":
+        return Refusal("already_compensating", "the saga is going back already")
+    if pivot_stands(plan, state) == "passed":
+        return Refusal("past_pivot", f"the saga is past its pivot ({plan.pivot}) and can only go forward")
+    if state.turn is not None and not _pivot_unknown(state):
+        return Refusal("already_turning", f"the saga turns back as soon as its pivot ({plan.pivot}) has answered")
+    return Target()
+
+
+def _weigh_extend(plan: Plan, state: SagaState, deadline_ms: int, at_ms: int) -> Target | Refusal:
+    if state.phase != "running":
+        return Refusal("already_compensating", "the saga is going back: its deadline counts no more")
+    if pivot_stands(plan, state) == "passed":
+        return Refusal("past_pivot", f"the saga is past its pivot ({plan.pivot}): its deadline counts no more")
+    if state.deadline_seen:
+        return Refusal("deadline_passed", "the deadline has passed; the saga turns back as soon as its pivot answers")
+    if deadline_ms <= max(at_ms, state.deadline_ms or 0):
+        now = "in the past" if deadline_ms <= at_ms else "not later than the deadline that the saga has"
+        return Refusal("not_later", f"deadline: the moment is {now}")
+    return Target()
+
+
+def _target(plan: Plan, state: SagaState, named: str | None) -> Target | Refusal:
+    stuck_on = None if state.stuck is None else state.stuck.step
+    name = stuck_on if named is None else named
+    if name is None:
+        return Refusal("step_needed", "step: the saga is not stuck on a step; say which one")
+    step = plan.steps.get(name)
+    if step is None:
+        near = difflib.get_close_matches(name, plan.steps, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; its steps are {', '.join(plan.steps)}"
+        return Refusal("unknown_step", f"step: {name!r} is not a step of {plan.label}{hint}")
+    direction: Direction = "do" if state.phase == "running" else "undo"
+    known = state.steps.get(name)
+    return Target(step, direction, None if known is None else known.track(direction))
+
+
+def _not_open(state: SagaState, target: Target, verb: str) -> Refusal | None:
+    """Why a step can't be retried, skipped or settled; null if it waits or has been given up."""
+    name, track = _name(target), target.track
+    what = f"step {name}" if target.direction == "do" else f"the compensation of step {name}"
+    match None if track is None else track.status:
+        case None:
+            if state.stuck is not None and state.stuck.cause == "unresolvable" and state.stuck.step == name:
+                return None
+            return Refusal("not_asked", f"step: {what} has not been asked for, so there is nothing to {verb}")
+        case "asked":
+            number = 0 if track is None else track.attempt
+            problem = f"step: attempt {number} of {what} is out; wait for its answer or its timeout, then look again"
+            return Refusal("attempt_out", problem)
+        case status if status in (DONE if target.direction == "do" else UNDONE):
+            return Refusal("already_done", f"step: {what} is {status} already")
+        case _:
+            return None
+
+
+def _refused_unweighed(state: SagaState, event: OperationRequested) -> Refusal | None:
+    """What has nothing to do with the saga's state: the version that was looked at."""
+    if event.expected_version is None and isinstance(event.operation, AbandonSaga):
+        return Refusal(
+            "version_needed", "expected_version: say which version you looked at; abandoning can't be undone"
+        )
+    if event.expected_version is None or event.expected_version == state.version:
+        return None
+    last = state.operations[-1] if state.operations else None
+    # Only an operator of whom the asker can't have known is worth a word.
+    by = f"; the last operator was {last.actor} ({last.operation})" if last is not None else ""
+    problem = f"expected_version: the saga is at version {state.version}, not {event.expected_version}{by}; look again"
+    return Refusal("version_conflict", problem)
+
+
+def _payload_refused(draft: Draft, target: Target, operation: Operation) -> Refusal | None:
+    match operation:
+        case RetryStep(input=msgspec.Raw() as payload):
+            field = "input"
+        case SkipStep(result=msgspec.Raw()) if target.direction == "undo":
+            return Refusal("no_result", "result: a compensation has none")
+        case SkipStep() if target.direction == "do":
+            field, payload = "result", operation.result or _NULL
+        case _:
+            return None
+    try:
+        check_body(bytes(payload), field=field)
+        if isinstance(operation, SkipStep):
+            draft.plan.check_result(_name(target), draft.saga, payload)
+    except (LimitExceeded, UnresolvedPath) as error:
+        return Refusal("invalid_payload", f"{field}: {error}")
+    return None
+
+
+# --- carrying out
+
+
+def _carry_out(draft: Draft, target: Target, event: OperationRequested) -> None:
+    operation, state = event.operation, draft.state
+    if state.stuck is not None and isinstance(operation, RetryStep):
+        draft.leave_behind(state.stuck.lost_version)
+    draft.add(_audit(target, event))
+    match operation:
+        case RetryStep() if target.step is None:
+            _retry_whole(draft)
+        case RetryStep():
+            _retry_step(draft, target, operation)
+        case SkipStep():
+            if target.direction == "do":
+                draft.take_result(_name(target), operation.result or _NULL)
+            draft.add(StepSkipped(_name(target), target.direction))
+        case SettleCompensation(evidence=evidence):
+            draft.add(CompensationSettled(_name(target), evidence))
+        case CompensateSaga():
+            _compensate(draft, Failure("operator", event.reason))
+        case PauseSaga():
+            draft.add(SagaPaused(event.actor))
+        case ResumeSaga(clock=clock):
+            _resume(draft, stopped=clock == "stopped")
+        case ExtendDeadline(deadline_ms=deadline_ms):
+            draft.add(DeadlineExtended(deadline_ms))
+        case AbandonSaga():
+            end(draft, SagaEnded("abandoned", remaining=remaining_effects(state)))
+        case _:
+            assert_never(operation)
+
+
+def _audit(target: Target, event: OperationRequested) -> OperatorActed:
+    operation = event.operation
+    payload: msgspec.Raw | None = None
+    if isinstance(operation, RetryStep):
+        payload = operation.input
+    elif isinstance(operation, SkipStep):
+        payload = operation.result
+    return OperatorActed(
+        request_id=event.request_id,
+        content=event.content,
+        actor=event.actor,
+        reason=event.reason,
+        operation=name_of(operation),
+        step=target.step.name if target.step is not None else step_of(operation),
+        payload_digest=None if payload is None else hashlib.sha256(bytes(payload)).hexdigest(),
+        evidence=operation.evidence if isinstance(operation, SettleCompensation) else None,
+    )
+
+
+def _retry_whole(draft: Draft) -> None:
+    """Takes the stored state for true: what is out is asked for again, under the same keys.
+
+    Whatever the participants did meanwhile stands on record there, and is answered from it.
+    """
+    direction: Direction = "do" if draft.state.phase == "running" else "undo"
+    draft.add(SagaReleased())
+    for name, known in list(draft.state.steps.items()):
+        track = known.track(direction)
+        if track is not None and track.status == "asked":
+            draft.add(RetryGranted(name, direction))
+            draft.ask(draft.plan.steps[name], direction, track.attempt + 1)
+
+
+def _retry_step(draft: Draft, target: Target, operation: RetryStep) -> None:
+    name, track = _name(target), target.track
+    edited = operation.input is not None
+    if operation.input is not None:
+        draft.take_edit(name, operation.input)
+    rejected = track is not None and track.status == "rejected"
+    draft.add(RetryGranted(name, target.direction, new_key=rejected, edited=edited))
+    if track is None:
+        # Its command could not be made; once released, the frontier tries again.
+        draft.add(SagaReleased())
+    else:
+        draft.ask(draft.plan.steps[name], target.direction, track.attempt + 1)
+
+
+def _compensate(draft: Draft, failure: Failure) -> None:
+    state = draft.state
+    if state.paused is not None:
+        _resume(draft, stopped=True)
+    if _pivot_unknown(state):
+        # Nobody knows whether the pivot was done. Its participant does, and closes its key or says that it was.
+        draft.add(CompensationStarted(failure))
+    else:
+        turn(draft, failure)
+
+
+def _resume(draft: Draft, *, stopped: bool) -> None:
+    state = draft.state
+    deadline_ms = state.deadline_ms
+    if stopped and deadline_ms is not None and state.paused is not None:
+        deadline_ms += draft.at_ms - state.paused.clock_ms
+    draft.add(SagaResumed(deadline_ms))
+
+
+def remaining_effects(state: SagaState) -> tuple[str, ...]:
+    """What an abandoned saga leaves behind: `step: done` or `step: may have been done`, in the order of asking."""
+    words = {
+        "succeeded": "done",
+        "skipped": "skipped, counts as done",
+        "asked": "may have been done",
+        "waiting": "may have been done",
+        "unknown": "may have been done",
+        "exhausted": "may have been done",
+        "not_done": "probably not done",
+    }
+    return tuple(
+        f"{name}: {words[step.do.status]}"
+        for name, step in state.steps.items()
+        if step.do.status in words and (step.undo is None or step.undo.status not in ("succeeded", "settled"))
+    )
+
+
+def _pivot_unknown(state: SagaState) -> bool:
+    return state.stuck is not None and state.stuck.cause == "pivot_unknown"
+
+
+def _name(target: Target) -> str:
+    return "" if target.step is None else target.step.name
