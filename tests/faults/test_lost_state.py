@@ -67,7 +67,7 @@ async def stuck(stage: Stage, *saga_ids: str) -> None:
 
     async def on_hold() -> bool:
         found = await stage.store.sagas(SagaQuery(stuck="state_lost"))
-        assert sorted(saga.state.saga_id for saga in found) == sorted(saga_ids)
+        assert sorted(state.saga_id for state in found.states) == sorted(saga_ids)
         due = {saga_id for saga_id, _ in await stage.due()}
         assert not due & set(saga_ids), due
         return True

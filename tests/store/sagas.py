@@ -6,13 +6,21 @@ from collections.abc import Sequence
 import msgspec
 
 from countermand.coordinator.core import Plan, decide, wake_at
-from countermand.coordinator.core.events import ReplyReceived, SagaEvent, SignalReceived, StartRequested, WatchRequested
+from countermand.coordinator.core.events import (
+    OperationRequested,
+    ReplyReceived,
+    SagaEvent,
+    SignalReceived,
+    StartRequested,
+    WatchRequested,
+)
 from countermand.coordinator.core.journal import Record
 from countermand.coordinator.core.state import Saga, SagaState
 from countermand.coordinator.ports import Commit
 from countermand.schemas.definition import Definition, RetryPolicy, SequenceNode, StepNode
 from countermand.schemas.identifiers import Direction, command_id, new_secret, step_key
 from countermand.schemas.messages import Failed, Rejected, ReplyMessage, ReplyOutcome, Succeeded
+from countermand.schemas.operations import Operation, PauseSaga
 
 _count = itertools.count(1)
 
@@ -114,16 +122,30 @@ def completed(saga: Saga, *, at_ms: int = NOW_MS + 3) -> Commit:
     )
 
 
-def stuck(saga: Saga, *, at_ms: int = NOW_MS + 2) -> Commit:
+def stuck(saga: Saga, *, at_ms: int = NOW_MS + 2, code: str = "bank_closed") -> Commit:
     """From the start to a compensation that can't be made, and with nothing else to do."""
     state = saga.state
     events = [
         answered(state, "reserve", Succeeded(), at_ms=at_ms),
         answered(state, "charge", Succeeded(), at_ms=at_ms),
         answered(state, "ship", Rejected("no_carrier"), at_ms=at_ms),
-        answered(state, "charge", Failed("bank_closed"), at_ms=at_ms, undo=True),
+        answered(state, "charge", Failed(code), at_ms=at_ms, undo=True),
     ]
     return decided(saga, events)
+
+
+def paused(saga: Saga, *, at_ms: int = NOW_MS + 2) -> Commit:
+    """An operator holds it."""
+    return operated(saga, PauseSaga(), at_ms=at_ms)
+
+
+def operated(saga: Saga, operation: Operation, *, at_ms: int = NOW_MS + 2) -> Commit:
+    """What an operator asks for is done."""
+    request = f"r{next(_count)}"
+    event = OperationRequested(
+        f"request:{request}", at_ms, request, operation, "ada", "because", request, saga.state.version
+    )
+    return decided(saga, [event])
 
 
 def signalled(saga: Saga, *, at_ms: int = NOW_MS + 2) -> Commit:

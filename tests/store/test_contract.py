@@ -30,7 +30,7 @@ from store.sagas import (
 from store.steps import HOUR_MS, claim, commit, everything
 from support import eventually
 
-IN_MOTION = {"saga", "history", "due", "index:phase:running", "index:definition:order@1"}
+IN_MOTION = {"saga", "history", "due", "index:phase:running", "index:definition:order@1", "index:motion:order@1"}
 
 
 # --- commit and load

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 import pytest
 from redis.asyncio import Redis
 
-from countermand.coordinator.ports import Claimed, Committed, Conflict, Loaded, Settlement
+from countermand.coordinator.ports import Claimed, Committed, Conflict, Loaded, SagaQuery, Settlement
 from countermand.coordinator.store.checks import agree_on_layout, dangers, require_safe, server_facts
 from countermand.coordinator.store.keys import Keys
 from countermand.coordinator.store.saga_store import RedisSagaStore
@@ -80,7 +80,10 @@ async def test_a_lost_answer_of_a_whole_batch_is_settled_by_making_it_again(
     assert [len(await far.history(f"s{number}")) for number in range(5)] == [2, 2, 2, 3, 2]
 
 
-@pytest.mark.parametrize("call", ["load", "history", "now_ms", "claim_due", "definitions", "sleepers", "retire"])
+@pytest.mark.parametrize(
+    "call",
+    ["load", "history", "now_ms", "claim_due", "definitions", "sleepers", "retire", "sagas", "stuck_groups", "census"],
+)
 async def test_no_call_is_repeated_behind_our_back(
     own_redis: RedisServer, proxy: TcpProxy, far: RedisSagaStore, call: str
 ) -> None:
@@ -93,6 +96,9 @@ async def test_no_call_is_repeated_behind_our_back(
         "definitions": far.definitions,
         "sleepers": lambda: far.sleepers(limit=1),
         "retire": lambda: far.retire(limit=1),
+        "sagas": lambda: far.sagas(SagaQuery()),
+        "stuck_groups": far.stuck_groups,
+        "census": far.census,
     }
     await far.save_definition(definition())
     await far.commit([started("s1")])

@@ -2,10 +2,7 @@
 
 import msgspec
 
-from countermand.coordinator.core.state import SagaState
 from countermand.schemas.identifiers import partition_of
-
-PHASES_IN_MOTION = ("running", "compensating")
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -38,22 +35,16 @@ class Keys(msgspec.Struct, frozen=True):
     def index(self, partition: int, name: str) -> str:
         return self.index_prefix(partition) + name
 
+    def catalogue(self, partition: int) -> str:
+        return f"{self.prefix(partition)}catalogue"
+
     def definitions(self, part: str) -> str:
         return f"cm:{{{self.namespace}:definitions}}:{part}"
+
+    def participants(self, part: str) -> str:
+        return f"cm:{{{self.namespace}:participants}}:{part}"
 
     @property
     def layout(self) -> str:
         """What the first coordinator chose, and every other one must find: the number of partitions."""
         return f"cm:{{{self.namespace}:layout}}"
-
-
-def index_entries(state: SagaState) -> list[tuple[str, int]]:
-    """The indexes that a saga stands in, and its place in each: (name, score), newest last."""
-    entries = [
-        (f"phase:{state.phase}", state.started_ms),
-        (f"definition:{state.definition}", state.started_ms),
-    ]
-    entries += [(f"tag:{tag}", state.started_ms) for tag in state.tags]
-    if state.stuck is not None:
-        entries += [("stuck:any", state.stuck.since_ms), (f"stuck:{state.stuck.cause}", state.stuck.since_ms)]
-    return entries

@@ -12,6 +12,8 @@ from countermand.coordinator.core.evolve import wake_at
 from countermand.coordinator.core.journal import Record, SagaEnded
 from countermand.coordinator.core.state import Saga, SagaState
 from countermand.coordinator.ports import (
+    Announced,
+    Census,
     Claimed,
     ClockJumped,
     Commit,
@@ -20,12 +22,17 @@ from countermand.coordinator.ports import (
     Conflict,
     DefinitionTaken,
     Loaded,
+    SagaPage,
     SagaQuery,
     SavedDefinition,
     Settlement,
+    StuckGroup,
 )
-from countermand.coordinator.store.keys import PHASES_IN_MOTION, index_entries
+from countermand.coordinator.store.indexes import PHASES_IN_MOTION, Entry, index_entries
+from countermand.coordinator.store.memory_listing import MemoryListing
+from countermand.coordinator.store.registry import MemoryRegistry
 from countermand.schemas.definition import Definition, canonical, decode_definition, definition_hash
+from countermand.schemas.messages import AnnounceMessage
 
 _state_encoder = msgspec.msgpack.Encoder()
 _state_decoder = msgspec.msgpack.Decoder(SagaState)
@@ -42,8 +49,9 @@ class _Row(msgspec.Struct):
     state: bytes = b""
     wake_at_ms: int | None = None
     guard: int | None = None
-    index: list[tuple[str, int]] = []
+    index: list[Entry] = []
     results: dict[str, bytes] = {}
+    edits: dict[str, bytes] = {}
     outcome: bytes | None = None
 
 
@@ -53,11 +61,13 @@ class MemorySagaStore:
     def __init__(self, *, retention_ms: int, now_ms: Callable[[], int]) -> None:
         self._retention_ms = retention_ms
         self._now_ms = now_ms
+        self._registry = MemoryRegistry(now_ms)
         self._rows: dict[str, _Row] = {}
         self._histories: dict[str, list[bytes]] = {}
         self._due: dict[str, int] = {}
         self._retire: dict[str, int] = {}
         self._indexes: dict[str, dict[str, int]] = {}
+        self._listing = MemoryListing(self._indexes, self._state_of)
         self._documents: dict[str, bytes] = {}
         self._names: dict[tuple[str, int], str] = {}
         self._walk: list[str] = []
@@ -91,6 +101,7 @@ class MemorySagaStore:
         if commit.guard_ms is not None and row.guard is None:
             row.guard = state.version
         row.results = {**row.results, **{step: bytes(result) for step, result in commit.results.items()}}
+        row.edits = {**row.edits, **{step: bytes(edit) for step, edit in commit.edits.items()}}
         if state.ended and saga.outcome is not None:
             row.outcome = bytes(saga.outcome)
         self._rows[state.saga_id] = row
@@ -112,11 +123,11 @@ class MemorySagaStore:
         else:
             self._due[saga_id] = at_ms
 
-    def _put_index(self, saga_id: str, row: _Row, entries: list[tuple[str, int]]) -> None:
-        for name, _ in row.index:
-            del self._indexes[name][saga_id]
-        for name, score in entries:
-            self._indexes.setdefault(name, {})[saga_id] = score
+    def _put_index(self, saga_id: str, row: _Row, entries: list[Entry]) -> None:
+        for entry in row.index:
+            del self._indexes[entry.name][saga_id]
+        for entry in entries:
+            self._indexes.setdefault(entry.name, {})[saga_id] = entry.score
         row.index = entries
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
@@ -145,30 +156,25 @@ class MemorySagaStore:
         first = start if start >= 0 else len(entries) + start
         return [_record_decoder.decode(entry) for entry in entries[max(0, first) : max(0, first + limit)]]
 
-    async def sagas(self, query: SagaQuery) -> list[Saga]:
-        names = [f"phase:{query.phase}"] if query.phase else []
-        names += [f"definition:{query.definition}"] if query.definition else []
-        names += [f"tag:{query.tag}"] if query.tag else []
-        names += [f"stuck:{query.stuck}"] if query.stuck else []
-        indexes = [self._indexes.get(name, {}) for name in names] or [self._every_phase()]
-        scores = {
-            saga_id: max(index[saga_id] for index in indexes)
-            for saga_id in indexes[0]
-            if all(saga_id in index for index in indexes)
-        }
-        before = query.before_ms
-        newest = sorted(
-            ((score, saga_id) for saga_id, score in scores.items() if before is None or score < before), reverse=True
-        )
-        return [_loaded(self._rows[saga_id]).saga for _, saga_id in newest[: query.limit]]
+    # --- listing
 
-    def _every_phase(self) -> dict[str, int]:
-        return {
-            saga_id: score
-            for name, index in self._indexes.items()
-            if name.startswith("phase:")
-            for saga_id, score in index.items()
-        }
+    async def sagas(self, query: SagaQuery) -> SagaPage:
+        return self._listing.sagas(query, self._labels())
+
+    async def counts(self, query: SagaQuery) -> dict[str, int]:
+        return self._listing.counts(query, self._labels())
+
+    async def stuck_groups(self) -> list[StuckGroup]:
+        return self._listing.stuck_groups()
+
+    async def census(self) -> Census:
+        return self._listing.census()
+
+    def _state_of(self, saga_id: str) -> SagaState:
+        return _state_decoder.decode(self._rows[saga_id].state)
+
+    def _labels(self) -> list[tuple[str, int]]:
+        return list(self._names)
 
     # --- definitions
 
@@ -190,6 +196,17 @@ class MemorySagaStore:
 
     async def definitions(self) -> list[Definition]:
         return sorted(map(decode_definition, self._documents.values()), key=lambda each: (each.name, each.version))
+
+    # --- participants
+
+    async def announce(self, message: AnnounceMessage) -> None:
+        await self._registry.announce(message)
+
+    async def participants(self) -> list[Announced]:
+        return await self._registry.participants()
+
+    async def forget_participants(self, *, unseen_ms: int, limit: int) -> int:
+        return await self._registry.forget_participants(unseen_ms=unseen_ms, limit=limit)
 
     # --- housekeeping
 
@@ -221,6 +238,7 @@ class MemorySagaStore:
 
 def _loaded(row: _Row) -> Loaded:
     results = {step: msgspec.Raw(result) for step, result in row.results.items()}
+    edits = {step: msgspec.Raw(edit) for step, edit in row.edits.items()}
     outcome = None if row.outcome is None else msgspec.Raw(row.outcome)
-    saga = Saga(_state_decoder.decode(row.state), msgspec.Raw(row.input), results, outcome)
+    saga = Saga(_state_decoder.decode(row.state), msgspec.Raw(row.input), results, outcome, edits)
     return Loaded(saga, row.guard)

@@ -5,7 +5,6 @@ wake-up and indexes never disagree (invariant I10). A batch is one round trip.
 """
 
 import contextlib
-import heapq
 from collections.abc import Sequence
 from typing import Any, Final, Literal, cast
 
@@ -15,6 +14,8 @@ from countermand.coordinator.core.evolve import wake_at
 from countermand.coordinator.core.journal import Record, SagaEnded
 from countermand.coordinator.core.state import Saga, SagaState
 from countermand.coordinator.ports import (
+    Announced,
+    Census,
     Claimed,
     ClockJumped,
     Commit,
@@ -23,19 +24,26 @@ from countermand.coordinator.ports import (
     Conflict,
     DefinitionTaken,
     Loaded,
+    SagaPage,
     SagaQuery,
     SavedDefinition,
     Settlement,
+    StuckGroup,
 )
 from countermand.coordinator.store.connection import Call, connect, run_all, store_errors
-from countermand.coordinator.store.keys import PHASES_IN_MOTION, Keys, index_entries
+from countermand.coordinator.store.indexes import PHASES_IN_MOTION, index_entries
+from countermand.coordinator.store.keys import Keys
+from countermand.coordinator.store.listing import RedisListing
+from countermand.coordinator.store.registry import RedisRegistry
 from countermand.coordinator.store.scripts import CLAIM_DUE, COMMIT, PUT_DUE, RETIRE, SAVE_DEFINITION, SETTLE
 from countermand.schemas.definition import Definition, canonical, decode_definition, definition_hash
 from countermand.schemas.errors import InvariantViolated, SagaUnreadable, StoreUnavailable
+from countermand.schemas.messages import AnnounceMessage
 
 Durability = Literal["memory", "fsync", "replicated"]
 
 RESULT: Final = "r:"
+EDIT: Final = "e:"
 # How long a write may wait for the disk or for the replicas before it counts as uncertain.
 DURABLE_TIMEOUT_MS: Final = 5_000
 
@@ -67,6 +75,8 @@ class RedisSagaStore:
     ) -> None:
         self.keys = Keys(namespace, partitions)
         self.client = connect(url, timeout_s=timeout_s)
+        self._listing = RedisListing(self.client, self.keys)
+        self._registry = RedisRegistry(self.client, self.keys)
         self._retention_ms = retention_ms
         self._durable: list[tuple[str | int, ...]] = []
         self._durable_copies = 0
@@ -84,6 +94,11 @@ class RedisSagaStore:
         async with store_errors():
             seconds, microseconds = await self.client.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
+
+    async def ping(self) -> None:
+        """Returns if the server serves. Raises StoreUnavailable, also while it loads its data."""
+        async with store_errors():
+            await self.client.ping()
 
     # --- sagas
 
@@ -130,6 +145,8 @@ class RedisSagaStore:
             fields += ["o", bytes(saga.outcome)]
         for step, result in commit.results.items():
             fields += [RESULT + step, bytes(result)]
+        for step, edit in commit.edits.items():
+            fields += [EDIT + step, bytes(edit)]
         # Asked of the records: facts that come after the end, in the same commit, move the saga's last change on.
         ends = any(isinstance(record.entry, SagaEnded) for record in commit.records)
         return Call(
@@ -139,6 +156,7 @@ class RedisSagaStore:
                 self.keys.history(state.saga_id),
                 self.keys.due(partition),
                 self.keys.retire(partition),
+                self.keys.catalogue(partition),
             ),
             (
                 state.saga_id,
@@ -192,38 +210,19 @@ class RedisSagaStore:
             entries = await self.client.lrange(self.keys.history(saga_id), start, -1 if start < 0 <= stop else stop)
         return [_record_decoder.decode(entry) for entry in entries]
 
-    async def sagas(self, query: SagaQuery) -> list[Saga]:
-        names = [f"phase:{query.phase}"] if query.phase else []
-        names += [f"definition:{query.definition}"] if query.definition else []
-        names += [f"tag:{query.tag}"] if query.tag else []
-        names += [f"stuck:{query.stuck}"] if query.stuck else []
-        ids = await self._newest(names, query)
-        return [loaded.saga for loaded in await self._readable(ids)]
+    # --- listing
 
-    async def _newest(self, names: list[str], query: SagaQuery) -> list[str]:
-        phases = ("running", "compensating", "completed", "compensated", "compensated_with_exceptions", "abandoned")
-        every = [names] if names else [[f"phase:{phase}"] for phase in phases]
-        below = "+inf" if query.before_ms is None else f"({query.before_ms}"
-        async with store_errors():
-            pipe = self.client.pipeline(transaction=False)
-            for partition in range(self.keys.partitions):
-                for index in every:
-                    keys = [self.keys.index(partition, name) for name in index]
-                    if len(keys) == 1:
-                        pipe.zrange(
-                            keys[0], below, "-inf", byscore=True, desc=True, offset=0, num=query.limit, withscores=True
-                        )
-                    else:
-                        pipe.zinter(keys, aggregate="MAX", withscores=True)
-            parts: list[list[Any]] = await pipe.execute()
-        before = query.before_ms
-        found = (
-            (int(score), member.decode())
-            for part in parts
-            for member, score in part
-            if before is None or score < before
-        )
-        return [saga_id for _, saga_id in heapq.nlargest(query.limit, found)]
+    async def sagas(self, query: SagaQuery) -> SagaPage:
+        return await self._listing.sagas(query)
+
+    async def counts(self, query: SagaQuery) -> dict[str, int]:
+        return await self._listing.counts(query)
+
+    async def stuck_groups(self) -> list[StuckGroup]:
+        return await self._listing.stuck_groups()
+
+    async def census(self) -> Census:
+        return await self._listing.census()
 
     # --- definitions
 
@@ -257,6 +256,17 @@ class RedisSagaStore:
         return sorted(
             (decode_definition(cast("bytes", each)) for each in documents), key=lambda each: (each.name, each.version)
         )
+
+    # --- participants
+
+    async def announce(self, message: AnnounceMessage) -> None:
+        await self._registry.announce(message)
+
+    async def participants(self) -> list[Announced]:
+        return await self._registry.participants()
+
+    async def forget_participants(self, *, unseen_ms: int, limit: int) -> int:
+        return await self._registry.forget_participants(unseen_ms=unseen_ms, limit=limit)
 
     # --- housekeeping
 
@@ -308,15 +318,16 @@ def _loaded(saga_id: str, fields: dict[bytes, bytes]) -> Loaded:
         input_ = msgspec.Raw(fields[b"i"])
     except (KeyError, msgspec.DecodeError) as error:
         raise SagaUnreadable(saga_id, f"{type(error).__name__}: {error}") from error
-    results = {
-        name[len(RESULT) :].decode(): msgspec.Raw(value)
-        for name, value in fields.items()
-        if name.startswith(RESULT.encode())
-    }
+    results, edits = _payloads(fields, RESULT), _payloads(fields, EDIT)
     outcome = fields.get(b"o")
     guard = fields.get(b"g")
-    saga = Saga(state, input_, results, None if outcome is None else msgspec.Raw(outcome))
+    saga = Saga(state, input_, results, None if outcome is None else msgspec.Raw(outcome), edits)
     return Loaded(saga, None if guard is None else int(guard))
+
+
+def _payloads(fields: dict[bytes, bytes], kind: str) -> dict[str, msgspec.Raw]:
+    mark = kind.encode()
+    return {name[len(mark) :].decode(): msgspec.Raw(value) for name, value in fields.items() if name.startswith(mark)}
 
 
 def _commit_answer(answer: list[bytes]) -> CommitAnswer:
