@@ -85,7 +85,7 @@ async def test_from_apply_to_show(
     listed = await run(environment, "list", "-o", "jsonl")
     assert {json.loads(line)["saga_id"] for line in listed.stdout.splitlines()} == {"o-1", "o-2"}
     tagged = await run(environment, "list", "--tag", "vip", "--phase", "completed", "-o", "json")
-    assert [row["saga_id"] for row in json.loads(tagged.stdout)] == ["o-1"]
+    assert [row["saga_id"] for row in json.loads(tagged.stdout)["sagas"]] == ["o-1"]
     detail = await run(environment, "show", "o-2", "-o", "json")
     assert json.loads(detail.stdout)["failure"]["step"] == "ship"
     assert "secret" not in detail.stdout

@@ -5,9 +5,10 @@ from types import TracebackType
 
 import aio_pika
 
+from countermand.schemas.announcing import ANNOUNCE, read_announce
 from countermand.schemas.envelope import Envelope, Incoming, read_reply, write_command
 from countermand.schemas.identifiers import INBOX_SHARDS
-from countermand.schemas.messages import CommandMessage, ReplyMessage
+from countermand.schemas.messages import AnnounceMessage, CommandMessage, ReplyMessage
 from countermand.schemas.topology import Topology
 from countermand.wire import Confirmed, Consumer, ConsumerClosed, Message, Publisher
 from support import eventually
@@ -16,13 +17,14 @@ READY_S = 60.0
 
 
 class Desk:
-    """`replies` holds every reply, in the order of arrival."""
+    """`replies` holds every reply, in the order of arrival, and `announcements` what the participant says of itself."""
 
     def __init__(self, amqp_url: str, namespace: str) -> None:
         self.amqp_url = amqp_url
         self.topology = Topology(namespace)
         self.queue = self.topology.participant_queue("inventory")
         self.replies: list[ReplyMessage] = []
+        self.announcements: list[AnnounceMessage] = []
         declarations = self.topology.common() + self.topology.participant("inventory")
         self._publisher = Publisher(amqp_url, name="desk commands", declarations=declarations)
         self._consumer = Consumer(
@@ -92,5 +94,9 @@ class Desk:
             except ConsumerClosed:
                 return
             for delivery in deliveries:
-                self.replies.append(read_reply(Incoming(delivery.headers, delivery.body)))
+                incoming = Incoming(delivery.headers, delivery.body)
+                if delivery.type == ANNOUNCE:
+                    self.announcements.append(read_announce(incoming))
+                else:
+                    self.replies.append(read_reply(incoming))
             await self._consumer.acknowledge(deliveries)

@@ -22,6 +22,8 @@ KEY_TAKEN_OVER: Final = "key_taken_over"
 LEASE_NOT_RENEWED: Final = "lease_not_renewed"
 KEY_NOT_RELEASED: Final = "key_not_released"
 REPLIES_NOT_CONFIRMED: Final = "replies_not_confirmed"
+ANNOUNCEMENT_NOT_CONFIRMED: Final = "announcement_not_confirmed"
+CONTRACT_WITHOUT_SCHEMA: Final = "contract_without_schema"
 LOOP_FAILED: Final = "loop_failed"
 
 # The frames nearest to the fault say enough; the rest is the event loop and us.

@@ -15,6 +15,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from countermand.participants.announcing import Announcer
 from countermand.participants.logging import (
     COMMAND_DEAD_LETTERED,
     LOOP_FAILED,
@@ -28,7 +29,7 @@ from countermand.participants.logging import (
 )
 from countermand.schemas.envelope import Incoming, read_command, saga_id_of, write_reply
 from countermand.schemas.errors import BrokerUnavailable, LimitExceeded, MalformedMessage
-from countermand.schemas.identifiers import inbox_key, step_key
+from countermand.schemas.identifiers import inbox_key, is_step_key
 from countermand.schemas.messages import CommandMessage, ReplyMessage
 from countermand.schemas.topology import Topology
 from countermand.wire import (
@@ -93,6 +94,8 @@ class Runtime:
             prefetch=prefetch,
             declarations=declarations,
         )
+        self._announcer = Announcer(participant.announcement(), self._publisher, topology)
+        self._announcing: asyncio.Task[None] | None = None
         self._taking: asyncio.Task[None] | None = None
         self._sending: asyncio.Task[None] | None = None
         self._running: dict[Identity, Attempt] = {}
@@ -124,6 +127,7 @@ class Runtime:
         await self._consumer.wait_ready(ready_s)
         self._taking = asyncio.create_task(self._supervised(self._take_commands))
         self._sending = asyncio.create_task(self._supervised(self._send_replies))
+        self._announcing = asyncio.create_task(self._supervised(self._announcer.run))
         self._log.info(PARTICIPANT_STARTED)
 
     async def stop(self, drain_s: float = DRAIN_S) -> None:
@@ -134,12 +138,12 @@ class Runtime:
         """
         deadline = asyncio.get_running_loop().time() + drain_s
         try:
-            await end(_present(self._taking))
+            await end(_present(self._taking, self._announcing))
             await self._consumer.pause()
             await self._finish_handlers(deadline)
             await self._finish_replies(deadline)
         finally:
-            await end(_present(self._sending, *(attempt.task for attempt in self._running.values())))
+            await end(_present(self._announcing, self._sending, *(attempt.task for attempt in self._running.values())))
             await self._consumer.close()
             await self._publisher.close()
             self._log.info(PARTICIPANT_STOPPED)
@@ -195,7 +199,7 @@ class Runtime:
             command = read_command(incoming)
             if command.participant != self._participant.name:
                 raise MalformedMessage("ce-sagaparticipant", f"{command.participant!r} is somebody else")
-            if command.key != step_key(command.saga_id, command.step):
+            if not is_step_key(command.key, command.saga_id, command.step):
                 # A key of its own would let a message stand in the way of another saga.
                 raise MalformedMessage("ce-sagakey", "isn't the key of this saga and step")
         except MalformedMessage as error:

@@ -2,13 +2,13 @@
 
 import asyncio
 import sys
-from typing import Any
 
 import click
 
 from countermand.coordinator.cli import exits
-from countermand.coordinator.cli.output import print_json, quiet_logging, tell
-from countermand.coordinator.operate.reading import detail
+from countermand.coordinator.cli.output import console, print_json, quiet_logging, tell
+from countermand.coordinator.operate.document import document
+from countermand.coordinator.operate.looking import Look, look
 from countermand.coordinator.runtime import open_store
 from countermand.coordinator.settings import load_settings
 from countermand.schemas.identifiers import checked_saga_id
@@ -16,26 +16,32 @@ from countermand.schemas.identifiers import checked_saga_id
 
 @click.command()
 @click.argument("saga_id")
+@click.option("--payloads", is_flag=True, help="Show the input, the results and the outcome as well.")
 @click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def show(saga_id: str, output: str) -> None:
-    """Show one saga: its steps, why it is stuck, its history."""
+def show(saga_id: str, payloads: bool, output: str) -> None:
+    """Show one saga: its steps in time, why it is stuck, and what can be done about it.
+
+    Payloads stay hidden unless you ask for them.
+    """
     quiet_logging()
-    found = asyncio.run(_read(checked_saga_id(saga_id)))
-    if found is None:
+    seen = asyncio.run(_read(checked_saga_id(saga_id)))
+    if seen is None:
         tell(f"no saga has the id {saga_id}")
         sys.exit(exits.NOT_FOUND)
     if output == "json":
-        print_json(found)
-    else:
-        from countermand.coordinator.cli.tables import print_detail
+        print_json(document(seen.story, seen.saga, payloads=payloads))
+        return
+    from countermand.coordinator.cli import telling
 
-        print_detail(found)
+    terminal = console()
+    terminal.print(telling.screen(seen.story, terminal))
+    if payloads:
+        terminal.print(telling.payloads(seen.saga))
 
 
-async def _read(saga_id: str) -> dict[str, Any] | None:
+async def _read(saga_id: str) -> Look | None:
     store = open_store(load_settings())
     try:
-        (loaded,) = await store.load([saga_id])
-        return None if loaded is None else detail(loaded.saga, await store.history(saga_id))
+        return await look(store, saga_id)
     finally:
         await store.close()
