@@ -194,6 +194,13 @@ async def _start(client: Client, registered: asyncio.Task[Any], definition: Any,
 
 async def assert_sound(coordinator: Coordinator, saga_id: str) -> None:
     """The journal has no gap, replaying it gives the state that is stored, and nothing had to time out."""
+
+    async def settled() -> bool:
+        (loaded,) = await coordinator.store.load([saga_id])
+        return loaded is not None and loaded.guard is None
+
+    # The outcome is told before the guard of what told it is given up.
+    await eventually(settled, timeout_s=10)
     (loaded,) = await coordinator.store.load([saga_id])
     assert loaded is not None
     stored = loaded.saga.state
@@ -206,6 +213,5 @@ async def assert_sound(coordinator: Coordinator, saga_id: str) -> None:
     assert replayed is not None
     assert replayed.steps == stored.steps
     assert replayed.phase == stored.phase
-    assert loaded.guard is None
     # A command that is lost in a crash is sent again at once; its step's timeout is not what repairs it.
     assert not [each for each in records if isinstance(each.entry, AttemptFailed) and each.entry.why == "timed_out"]

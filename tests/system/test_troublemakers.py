@@ -1,5 +1,6 @@
 """One that misbehaves must not stop the others: refusing queues, strange declarations, damaged sagas, crowds."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -144,8 +145,9 @@ async def test_two_starts_of_one_id_each_ask_for_their_own_definition(
             StartMessage(new_secret(), "o-1", name, body, version=1, reply_to=requests.queue)
             for name in ("trade", "sale")
         ]
+        expected = [requests.expect(start.request_id) for start in starts]
         await _send_at_once(wire, coordinator, starts)
-        answers = await requests.answers_to([start.request_id for start in starts])
+        answers = await asyncio.wait_for(asyncio.gather(*expected), timeout=10)
     assert getattr(answers[0], "code", None) == "unknown_definition"
     assert isinstance(answers[1], Accepted)
     (loaded,) = await coordinator.store.load(["o-1"])

@@ -233,11 +233,15 @@ def reply_to(command: CommandMessage, outcome: ReplyOutcome) -> ReplyMessage:
 
 
 class Shop:
-    """Real participants with barriers that outlive them, and a ledger of every effect: (saga/step, direction)."""
+    """Real participants with barriers that outlive them, and a ledger of every effect: (saga/step, direction).
+
+    `broken` are the steps whose compensation fails for now.
+    """
 
     def __init__(self, amqp_url: str, namespace: str) -> None:
         self.effects: Counter[tuple[str, Direction]] = Counter()
         self.open = asyncio.Event()
+        self.broken: set[str] = set()
         self._amqp_url = amqp_url
         self._topology = Topology(namespace)
         self._seen: Counter[str] = Counter()
@@ -278,6 +282,8 @@ class Shop:
             return result
 
         async def compensation(command: Any, result: Any, context: Context) -> None:
+            if context.step in self.broken:
+                raise OSError("the ledger is locked")
             self.effects[context.key, "undo"] += 1
 
         register: Callable[[Any], Any] = participant.handles(contract)

@@ -56,12 +56,12 @@ def tell(text: str) -> None:
     click.echo(f"countermand: {text}", err=True)
 
 
-def quiet_logging() -> None:
+def quiet_logging(level: int = logging.WARNING) -> None:
     """The drivers' news is for standard error, and only where something is wrong."""
     import structlog
 
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)

@@ -1,8 +1,8 @@
-"""Sends one request to the coordinators and waits for their answer, as any client on the wire would."""
+"""Sends requests to the coordinators and waits for their answers, as any client on the wire would."""
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from typing import Final
 
 from countermand.coordinator.intake import incoming
 from countermand.schemas.envelope import read_answer, write_request
@@ -10,23 +10,31 @@ from countermand.schemas.errors import BrokerUnavailable
 from countermand.schemas.identifiers import inbox_key
 from countermand.schemas.messages import Answer, Outcome, RequestMessage
 from countermand.schemas.topology import Topology
-from countermand.wire import Confirmed, Consumer, Message, Publisher
+from countermand.wire import Confirmed, Consumer, Message, Publisher, end
+
+ANSWERS_AT_ONCE: Final = 100
 
 
 class Requests:
-    """A connection for requests; use it as a context manager. `queue` is what requests carry as `reply_to`."""
+    """A connection for requests, any number of them at once; use it as a context manager.
+
+    `queue` is what requests carry as `reply_to`.
+    """
 
     def __init__(self, amqp_url: str, topology: Topology, *, timeout_s: float = 10.0) -> None:
         client_id = f"cli-{secrets.token_hex(8)}"
         self._topology = topology
         self._timeout_s = timeout_s
+        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self._outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
+        self._reader: asyncio.Task[None] | None = None
         self.queue = topology.client_queue(client_id)
         self._publisher = Publisher(amqp_url, name="cli-publisher", declarations=topology.common())
         self._consumer = Consumer(
             amqp_url,
             name="cli-consumer",
             queues=[self.queue],
-            prefetch=10,
+            prefetch=ANSWERS_AT_ONCE,
             declarations=topology.client(client_id),
         )
 
@@ -39,9 +47,12 @@ class Requests:
         except BaseException:  # Whatever ended the start, also a cancellation, nothing stays open; it is passed on.
             await self.__aexit__()
             raise
+        self._reader = asyncio.create_task(self._read(), name="cli answers")
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._reader is not None:
+            await end([self._reader])
         await self._consumer.close()
         await self._publisher.close()
 
@@ -62,10 +73,22 @@ class Requests:
             correlation_id=envelope.correlation_id,
             reply_to=envelope.reply_to,
         )
-        (outcome,) = await self._publisher.publish([message])
-        if not isinstance(outcome, Confirmed):
-            raise BrokerUnavailable(f"the request was not confirmed: {outcome}")
-        (answer,) = await self.answers_to([request.request_id])
+        answer = self.expect(request.request_id)
+        try:
+            (outcome,) = await self._publisher.publish([message])
+            if not isinstance(outcome, Confirmed):
+                raise BrokerUnavailable(f"the request was not confirmed: {outcome}")
+            async with asyncio.timeout(self._timeout_s):
+                return await answer
+        except TimeoutError as error:
+            raise BrokerUnavailable("no coordinator answered in time; is one running?") from error
+        finally:
+            self._waiting.pop(request.request_id, None)
+
+    def expect(self, request_id: str) -> "asyncio.Future[Answer]":
+        """What will be the answer to a request that somebody sends; call it before that."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = answer
         return answer
 
     async def outcome(self, saga_id: str, *, timeout_s: float | None) -> Outcome:
@@ -76,29 +99,17 @@ class Requests:
         """
         async with asyncio.timeout(timeout_s):
             while True:
-                for answer in await self._answers():
-                    if isinstance(answer, Outcome) and answer.saga_id == saga_id:
-                        return answer
+                outcome = await self._outcomes.get()
+                if outcome.saga_id == saga_id:
+                    return outcome
 
-    async def answers_to(self, request_ids: Sequence[str]) -> list[Answer]:
-        """The answers to requests that have been sent, in the order asked for.
-
-        Raises:
-            BrokerUnavailable: not all came in time.
-        """
-        found: dict[str, Answer] = {}
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                while not found.keys() >= set(request_ids):
-                    for answer in await self._answers():
-                        if not isinstance(answer, Outcome):
-                            found[answer.request_id] = answer
-        except TimeoutError as error:
-            raise BrokerUnavailable("no coordinator answered in time; is one running?") from error
-        return [found[request_id] for request_id in request_ids]
-
-    async def _answers(self) -> list[Answer]:
-        deliveries = await self._consumer.next_batch(10)
-        answers = [read_answer(incoming(delivery)) for delivery in deliveries]
-        await self._consumer.acknowledge(deliveries)
-        return answers
+    async def _read(self) -> None:
+        while True:
+            deliveries = await self._consumer.next_batch(ANSWERS_AT_ONCE)
+            for delivery in deliveries:
+                answer = read_answer(incoming(delivery))
+                if isinstance(answer, Outcome):
+                    self._outcomes.put_nowait(answer)
+                elif (waiting := self._waiting.get(answer.request_id)) is not None and not waiting.done():
+                    waiting.set_result(answer)
+            await self._consumer.acknowledge(deliveries)

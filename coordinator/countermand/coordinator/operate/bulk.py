@@ -1,0 +1,234 @@
+"""Acts on many sagas: a frozen selection, a preview, a steady pace, a stop at any time, and a result for each.
+
+What is acted upon is chosen once, with the version that was looked at: a saga that moves on meanwhile is refused, and
+one that matches only later is not touched. Every saga gets a request id of its own, made from the run's key: the same
+run made again goes on where it stopped, and nothing is done twice.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from countermand.coordinator.core import Plan
+from countermand.coordinator.core.operations import Refusal, weigh
+from countermand.coordinator.core.state import Saga
+from countermand.coordinator.operate.acting import Act, Effect, ask, effect_of
+from countermand.coordinator.operate.filters import Filter
+from countermand.coordinator.operate.requests import Requests
+from countermand.coordinator.operate.selecting import select
+from countermand.coordinator.ports import SagaStore
+from countermand.schemas.errors import BrokerUnavailable
+from countermand.schemas.messages import Accepted
+from countermand.schemas.operations import Operation
+
+LOADED_AT_ONCE: Final = 200  # A round trip each; large enough to be few, small enough to be quick.
+IN_FLIGHT_MAX: Final = 64  # What a stop has to wait for.
+SILENCE_MAX: Final = 5  # As many unanswered requests in a row mean that no coordinator is there.
+EFFECT_POLL_S: Final = 0.5
+
+
+class Refused(msgspec.Struct):
+    """Sagas that match, and for which the operation is not possible now: how many, and what one of them says."""
+
+    code: str
+    problem: str
+    count: int = 0
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """What a run would do. `more` says that still more sagas match than the limit lets in."""
+
+    matching: int
+    more: bool
+    chosen: tuple[Saga, ...]
+    refused: tuple[Refused, ...]
+
+
+class Unanswered(msgspec.Struct, frozen=True):
+    """Nobody answered in time: it may have been carried out. Asking again under the same request id counts once."""
+
+    saga_id: str
+    request_id: str
+    problem: str
+
+
+Result = Act | Unanswered
+
+
+class Report(msgspec.Struct):
+    """Exact numbers: `chosen` is the sum of the four after it. `stopped`: the run was told to stop, or gave up."""
+
+    chosen: int
+    accepted: int = 0
+    refused: int = 0
+    unanswered: int = 0
+    untouched: int = 0
+    stopped: bool = False
+
+
+class Effects(msgspec.Struct):
+    """What became of the accepted ones so far."""
+
+    took_effect: int = 0
+    pending: int = 0
+    failed_again: int = 0
+
+
+def request_id_for(key: str, saga_id: str) -> str:
+    """The id of one saga's request in the run with this key."""
+    return hashlib.blake2b(f"{key}/{saga_id}".encode(), digest_size=16).hexdigest()
+
+
+async def preview(store: SagaStore, filter_: Filter, operation: Operation, *, limit: int) -> Preview:
+    """Chooses the sagas, and weighs the operation for each by the coordinator's own rules.
+
+    Raises:
+        ValueError: the filter is empty: everything is never meant.
+    """
+    if filter_.is_empty:
+        raise ValueError("where: an empty filter would mean every saga; name a condition")
+    at_ms = await store.now_ms()
+    selection = await select(store, filter_, limit=limit, at_ms=at_ms)
+    plans: dict[str, Plan | None] = {}
+    chosen: list[Saga] = []
+    refused: dict[str, Refused] = {}
+    for first in range(0, len(selection.sagas), LOADED_AT_ONCE):
+        part = selection.sagas[first : first + LOADED_AT_ONCE]
+        for (_, version), loaded in zip(part, await store.load([saga_id for saga_id, _ in part]), strict=True):
+            if loaded is None:
+                continue
+            saga = loaded.saga
+            refusal = await _refusal(store, plans, saga, version, operation, at_ms)
+            if refusal is None:
+                chosen.append(saga)
+            else:
+                refused.setdefault(refusal.code, Refused(refusal.code, refusal.problem)).count += 1
+    return Preview(len(selection.sagas), selection.more, tuple(chosen), tuple(refused.values()))
+
+
+async def run(
+    requests: Requests,
+    chosen: Sequence[Saga],
+    operation: Operation,
+    *,
+    actor: str,
+    reason: str,
+    key: str,
+    rate_per_s: float,
+    stop: asyncio.Event,
+    told: Callable[[Result], None],
+) -> Report:
+    """Asks for the operation, one saga after another at this pace, until all are done or `stop` is set.
+
+    What is on its way when it is stopped is waited for: the report's numbers are exact. `told` gets each result.
+    """
+    report = Report(len(chosen), untouched=len(chosen))
+    room = asyncio.Semaphore(IN_FLIGHT_MAX)
+    silence = 0
+
+    async def act(saga: Saga) -> None:
+        nonlocal silence
+        state = saga.state
+        request_id = request_id_for(key, state.saga_id)
+        try:
+            result: Result = await ask(
+                requests,
+                state.saga_id,
+                operation,
+                actor=actor,
+                reason=reason,
+                request_id=request_id,
+                expected_version=state.version,
+            )
+            silence = 0
+        except BrokerUnavailable as error:
+            result = Unanswered(state.saga_id, request_id, str(error))
+            silence += 1
+            if silence >= SILENCE_MAX:
+                stop.set()
+        finally:
+            room.release()
+        _count(report, result)
+        told(result)
+
+    loop = asyncio.get_running_loop()
+    begun_s = loop.time()
+    async with asyncio.TaskGroup() as group:
+        for place, saga in enumerate(chosen):
+            await _wait_for_turn(stop, begun_s + place / rate_per_s)
+            await room.acquire()
+            if stop.is_set():
+                report.stopped = True
+                break
+            report.untouched -= 1
+            group.create_task(act(saga))
+    return report
+
+
+async def effects(
+    store: SagaStore, accepted: Sequence[Saga], operation: Operation, *, timeout_s: float, stop: asyncio.Event
+) -> Effects:
+    """What became of the accepted ones, waiting for at most this long. `accepted` are the sagas as they were before."""
+    loop = asyncio.get_running_loop()
+    end_s = loop.time() + timeout_s
+    found = Effects(pending=len(accepted))
+    open_ = list(accepted)
+    while open_:
+        still_open: list[Saga] = []
+        for first in range(0, len(open_), LOADED_AT_ONCE):
+            part = open_[first : first + LOADED_AT_ONCE]
+            for before, loaded in zip(part, await store.load([each.state.saga_id for each in part]), strict=True):
+                gone = Effect("took_effect", "")
+                effect = gone if loaded is None else effect_of(before, loaded.saga, operation)
+                if effect.standing == "pending":
+                    still_open.append(before)
+                elif effect.standing == "took_effect":
+                    found.took_effect += 1
+                else:
+                    found.failed_again += 1
+        open_ = still_open
+        found.pending = len(open_)
+        if stop.is_set() or loop.time() >= end_s:
+            break
+        await _wait_for_turn(stop, loop.time() + EFFECT_POLL_S if open_ else 0)
+    return found
+
+
+async def _refusal(
+    store: SagaStore, plans: dict[str, Plan | None], saga: Saga, version: int, operation: Operation, at_ms: int
+) -> Refusal | None:
+    state = saga.state
+    if state.version != version:
+        return Refusal("version_conflict", "the saga has moved on since it was chosen")
+    if state.ended:
+        return Refusal("wrong_phase", f"the saga is {state.phase}")
+    if state.definition_hash not in plans:
+        definition = await store.definition(state.definition_hash)
+        plans[state.definition_hash] = None if definition is None else Plan(definition)
+    plan = plans[state.definition_hash]
+    if plan is None:
+        return Refusal("unknown_definition", f"the definition {state.definition} is not in the store")
+    weighed = weigh(plan, state, operation, at_ms)
+    return weighed if isinstance(weighed, Refusal) else None
+
+
+def _count(report: Report, result: Result) -> None:
+    match result:
+        case Act(answer=Accepted()):
+            report.accepted += 1
+        case Act():
+            report.refused += 1
+        case Unanswered():
+            report.unanswered += 1
+
+
+async def _wait_for_turn(stop: asyncio.Event, at_s: float) -> None:
+    """Returns at a moment of the loop's clock, or as soon as the run is to stop."""
+    try:
+        async with asyncio.timeout_at(at_s):
+            await stop.wait()
+    except TimeoutError:
+        return
