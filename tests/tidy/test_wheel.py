@@ -46,7 +46,7 @@ def test_each_portion_is_in_and_typed(wheel_names: list[str], portion: str) -> N
     sources = {
         f"countermand/{portion}/{path.relative_to(folder).as_posix()}"
         for path in folder.rglob("*")
-        if path.is_file() and path.suffix in (".py", ".lua", ".json", ".typed")
+        if path.is_file() and path.suffix in (".py", ".lua", ".json", ".typed", ".txt")
     }
     assert sources - set(wheel_names) == set()
 
@@ -54,3 +54,13 @@ def test_each_portion_is_in_and_typed(wheel_names: list[str], portion: str) -> N
 def test_the_license_is_in(wheel_names: list[str]) -> None:
     """Apache-2.0 asks that its text goes along."""
     assert any(name.endswith("/licenses/LICENSE") for name in wheel_names)
+
+
+def test_the_example_is_in(wheel_names: list[str]) -> None:
+    """`countermand demo` runs it wherever the wheel is installed."""
+    example = ROOT / "examples" / "order-fulfilment"
+    needed = {path.name for path in example.iterdir() if path.suffix in (".py", ".jsonl")}
+    shipped = {name.rpartition("/")[2] for name in wheel_names if "/dev/demo/order-fulfilment/" in name}
+    assert needed
+    assert needed - shipped == set()
+    assert not any(name.endswith(".pyc") for name in shipped)

@@ -1,7 +1,8 @@
 """The coordinator's configuration: environment variables `COUNTERMAND_…`, validated before anything starts.
 
 Every name is known: an unknown one is refused, because a misspelt limit is a limit that does not hold. A secret can
-come from a file (`COUNTERMAND_AMQP_URL_FILE`), and is never printed.
+come from a file (`COUNTERMAND_AMQP_URL_FILE`), and is never printed. Where no address is set, the running `countermand
+dev` of this folder gives them.
 """
 
 import difflib
@@ -15,7 +16,9 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 from msgspec import Meta
 
+from countermand.coordinator.session_file import FOLDER, SESSION_FILE, running_session
 from countermand.schemas.errors import SettingsError
+from countermand.schemas.operations import ACTOR_MAX
 
 PREFIX: Final = "COUNTERMAND_"
 
@@ -53,6 +56,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     clock_hold_ms: Milliseconds = 60_000
     # Risks of the servers that are taken knowingly.
     allow_unsafe: tuple[Risk, ...] = ()
+    # A file that is touched every second while the coordinator is ready, for `countermand probe`. Empty: none.
+    ready_file: str = ""
+    # Who operates, for the audit in a saga's history. Empty: the user and the machine. Nobody checks it.
+    actor: Annotated[str, Meta(max_length=ACTOR_MAX)] = ""
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -63,7 +70,22 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     Raises:
         SettingsError: an unknown name, or a value that is not allowed; names the variable.
     """
+    return load_with_sources(environment)[0]
+
+
+def load_with_sources(environment: Mapping[str, str] | None = None) -> tuple[Settings, dict[str, str]]:
+    """The settings, and where each of them comes from. Raises what `load_settings` raises."""
     given = _given(os.environ if environment is None else environment)
+    sources = dict.fromkeys(_TYPES, "default") | dict.fromkeys(given, "environment")
+    # Both or none: half of a session would be mixed with whatever the other address leads to.
+    if environment is None and not given.keys() & _SECRETS.keys() and (session := running_session()):
+        addresses = {"amqp_url": session.amqp_url, "redis_url": session.redis_url}
+        given |= addresses
+        sources |= dict.fromkeys(addresses, f"the running `countermand dev`, {FOLDER / SESSION_FILE}")
+    return _checked(given), sources
+
+
+def _checked(given: Mapping[str, str]) -> Settings:
     values: dict[str, Any] = {}
     for name, text in given.items():
         type_ = _TYPES[name]

@@ -10,7 +10,8 @@ import structlog
 from structlog.typing import Processor
 
 from countermand.coordinator.runtime import Coordinator
-from countermand.coordinator.settings import Settings, load_settings, shown
+from countermand.coordinator.settings import Settings, load_settings, load_with_sources, shown
+from countermand.wire import keep_ready_file
 
 log = structlog.get_logger(__name__)
 
@@ -28,9 +29,10 @@ def serve() -> None:
 
 @click.command(name="settings")
 def show_settings() -> None:
-    """Show every setting with its value. Secrets stay hidden."""
-    for name, value in shown(load_settings()).items():
-        click.echo(f"COUNTERMAND_{name.upper()}={value}")
+    """Show every setting with its value and where it comes from. Secrets stay hidden."""
+    settings, sources = load_with_sources()
+    for name, value in shown(settings).items():
+        click.echo(f"COUNTERMAND_{name.upper()}={value}  # {sources[name]}")
 
 
 def configure_logging(settings: Settings) -> None:
@@ -65,18 +67,20 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, stop, loop, number)
     coordinator = Coordinator(settings)
-    starting = asyncio.create_task(coordinator.start())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        return
-    await starting
-    ready = asyncio.create_task(_say_when_ready(coordinator))
-    await stopping
-    ready.cancel()
-    await asyncio.gather(ready, return_exceptions=True)
+    # Left before it drains: whoever sends work by readiness sends none any more.
+    async with keep_ready_file(settings.ready_file, coordinator.answers):
+        starting = asyncio.create_task(coordinator.start())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            return
+        await starting
+        ready = asyncio.create_task(_say_when_ready(coordinator))
+        await stopping
+        ready.cancel()
+        await asyncio.gather(ready, return_exceptions=True)
     await coordinator.stop()
 
 

@@ -1,0 +1,1 @@
+"""What runs without any server installed: embedded servers, for development only."""
