@@ -7,13 +7,13 @@ INSTALLED := $(VENV)/.installed
 SOURCES := coordinator participants schemas wire tests
 # Folders that exist from a certain day on; a tool must not fail on the days before.
 OPTIONAL_SOURCES := $(wildcard benchmarks) $(wildcard examples)
-REQUIREMENTS := requirements/participant.txt requirements/coordinator.txt requirements/test.txt
+REQUIREMENTS := requirements/participant.txt requirements/coordinator.txt requirements/example.txt requirements/test.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install servers test check format demo bench diagrams requirements clean
+.PHONY: help install servers test check format demo picture compose-test bench diagrams requirements clean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Create .venv with everything that development needs
 
@@ -44,8 +44,14 @@ format: install ## Format and mend what the linter can mend
 	$(BIN)/ruff check --fix $(SOURCES) $(OPTIONAL_SOURCES)
 	$(BIN)/ruff format $(SOURCES) $(OPTIONAL_SOURCES)
 
-demo: install servers ## Run 200 orders through crashes and balance the ledgers
-	$(BIN)/python examples/order-fulfilment/run.py
+demo: install ## Run 200 orders through crashes and balance the ledgers
+	$(BIN)/countermand demo
+
+picture: install ## Write docs/pictures/demo.svg from a run of the demo
+	$(BIN)/python tools/picture
+
+compose-test: ## Run both compose files with Docker: 200 orders, a crash, balanced books
+	@compose/smoke-test
 
 bench: install servers ## Measure sagas per second beside a bare loop
 	$(BIN)/python -m benchmarks.throughput

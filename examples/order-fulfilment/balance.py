@@ -1,6 +1,6 @@
 """The check: do the ledgers say what the sagas say? Any difference is printed, and the status is 1.
 
-    python balance.py FOLDER
+    python balance.py FOLDER [--json]
 
 It judges countermand, so it uses nothing of it: it reads the SQLite files, and the two JSON files that the run left
 beside them, with the standard library alone.
@@ -21,6 +21,16 @@ from typing import Any, NamedTuple
 LEDGERS = ("inventory", "payments", "shipping")
 
 
+class Total(NamedTuple):
+    """What an account of a ledger should hold, by the orders that were completed, and what it holds."""
+
+    ledger: str
+    account: str
+    unit: str
+    expected: int
+    holds: int
+
+
 class Move(NamedTuple):
     """One line of a ledger."""
 
@@ -37,8 +47,15 @@ Order = dict[str, Any]
 Outcome = dict[str, Any]
 
 
-def differences(folder: Path) -> list[str]:
-    """Everything in which ledgers, store and client don't agree; empty if all is well."""
+class Verdict(NamedTuple):
+    """`differences` is everything in which ledgers, store and client don't agree; empty if all is well."""
+
+    totals: list[Total]
+    differences: list[str]
+
+
+def judge(folder: Path) -> Verdict:
+    """Compares what the sagas say with what the ledgers hold."""
     orders = {order["id"]: order for order in _json_lines(folder / "orders.jsonl")}
     outcomes = {outcome["saga_id"]: outcome for outcome in _json_lines(folder / "outcomes.jsonl")}
     ledgers = {name: read_ledger(folder / f"{name}.sqlite") for name in LEDGERS}
@@ -49,7 +66,14 @@ def differences(folder: Path) -> list[str]:
     for name, ledger in ledgers.items():
         found += [f"{saga_id}: in the {name} ledger, but not an order" for saga_id in ledger.keys() - {"", *orders}]
     sold = [orders[saga_id] for saga_id in outcomes if saga_id in orders and _completed(outcomes[saga_id])]
-    return found + list(_of_totals(ledgers, sold))
+    totals = list(_totals(ledgers, sold))
+    found += [
+        f"total: the account {total.account!r} in the {total.ledger} ledger holds {total.holds}, "
+        f"the orders make {total.expected}"
+        for total in totals
+        if total.holds != total.expected
+    ]
+    return Verdict(totals, found + list(_of_stock(ledgers["inventory"], sold)))
 
 
 def read_ledger(path: Path) -> Ledger:
@@ -146,21 +170,21 @@ def _lines(moves: Moves) -> str:
 # --- all orders together
 
 
-def _of_totals(ledgers: dict[str, Ledger], sold: list[Order]) -> Iterator[str]:
+def _totals(ledgers: dict[str, Ledger], sold: list[Order]) -> Iterator[Total]:
     takings = sum(order["total_cents"] for order in sold)
     pieces = sum(line["quantity"] for order in sold for line in order["lines"])
+    opened = sum(move.amount for move in ledgers["inventory"].get("", Counter()).elements())
     expected = [
-        ("inventory", "reserved", pieces),
-        ("payments", "customer", -takings),
-        ("payments", "held", 0),
-        ("payments", "captured", takings),
-        ("shipping", "warehouse", -len(sold)),
-        ("shipping", "carrier", len(sold)),
+        ("inventory", "shelf", "pieces", opened - pieces),
+        ("inventory", "reserved", "pieces", pieces),
+        ("payments", "customer", "cents", -takings),
+        ("payments", "held", "cents", 0),
+        ("payments", "captured", "cents", takings),
+        ("shipping", "warehouse", "parcels", -len(sold)),
+        ("shipping", "carrier", "parcels", len(sold)),
     ]
-    for name, account, amount in expected:
-        if (holds := sum(_balances(ledgers[name], account).values())) != amount:
-            yield f"total: the account {account!r} in the {name} ledger holds {holds}, the orders make {amount}"
-    yield from _of_stock(ledgers["inventory"], sold)
+    for name, account, unit, amount in expected:
+        yield Total(name, account, unit, amount, sum(_balances(ledgers[name], account).values()))
 
 
 def _of_stock(ledger: Ledger, sold: list[Order]) -> Iterator[str]:
@@ -199,14 +223,17 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    if len(sys.argv) != 2:
+    arguments = [argument for argument in sys.argv[1:] if argument != "--json"]
+    if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
-    found = differences(Path(sys.argv[1]))
-    for difference in found:
-        print(difference)
-    print(f"{len(found)} differences" if found else "the ledgers balance")
-    return 1 if found else 0
+    totals, differences = judge(Path(arguments[0]))
+    if "--json" in sys.argv:
+        print(json.dumps({"totals": [total._asdict() for total in totals], "differences": differences}))
+    else:
+        for line in differences or ["the ledgers balance"]:
+            print(line)
+    return 1 if differences else 0
 
 
 if __name__ == "__main__":
