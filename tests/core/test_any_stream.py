@@ -312,3 +312,23 @@ def test_a_saga_whose_state_was_lost_ends_once_an_operator_retries(
         happen(world, what)
     world.heal_with_an_operator()
     assert world.state.ended
+
+
+@settings(STREAMS, max_examples=60)
+@given(plan=plans(), rejections=st.integers(1, 3))
+def test_every_rejection_after_the_pivot_closes_one_key_and_a_retry_opens_the_next(plan: Plan, rejections: int) -> None:
+    """I2: whatever is rejected so often has had as many keys and one more when it is done."""
+    world = World(plan)
+    world.start()
+    left = {name: rejections for name, step in plan.steps.items() if step.kind == "retriable"}
+    while not world.state.ended:
+        if world.pending and left.get(world.pending[0].step, 0) and world.state.phase == "running":
+            left[world.pending[0].step] -= 1
+            world.reply(world.pending[0], OUTCOMES["rejected"])
+        elif world.pending:
+            world.reply(world.pending[0], OUTCOMES["result"])
+        else:
+            world.operate(RetryStep())
+    assert world.state.phase == "completed"
+    for name in left:
+        assert len({each.key for each in world.sent.values() if each.step == name}) == rejections + 1

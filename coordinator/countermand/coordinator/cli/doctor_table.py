@@ -33,7 +33,11 @@ def print_examinations(found: Sequence[Examination], *, verbose: bool) -> None:
             screen.print(_table(here, verbose=verbose))
             screen.print()
     counts = Counter(each.severity for each in found)
-    screen.print(Text(", ".join(f"{counts[each]} {each}" for each in reversed(SEVERITIES) if counts[each])))
+    screen.print(Text(", ".join(_counted(counts[each], each) for each in reversed(SEVERITIES) if counts[each])))
+
+
+def _counted(count: int, severity: Severity) -> str:
+    return f"{count} {severity}{'s' if count > 1 and severity in ('warning', 'notice') else ''}"
 
 
 def _table(here: list[Examination], *, verbose: bool) -> Table:

@@ -85,7 +85,8 @@ def _header(story: Story, width: int) -> Iterator[Text]:
         facts.append(f"tags {', '.join(story.tags)}")
     yield from _joined(facts, width)
     if story.turned_back is not None:
-        yield from _wrapped(f"turned back: {story.turned_back}", width)
+        verb = "turns back" if story.phase == "running" else "turned back"
+        yield from _wrapped(f"{verb}: {story.turned_back}", width)
 
 
 # --- the timeline

@@ -169,8 +169,8 @@ def _retry_granted(state: SagaState, entry: RetryGranted, at_ms: int) -> SagaSta
         return state  # It has never been asked for: there is nothing to forgive.
     if entry.new_key:
         step = replace(step, key_since=track.attempt)
-    # An attempt that is out when another one follows has vouched for nothing.
-    doubtful = track.doubtful or track.status == "asked"
+    # An attempt that is out, or was done, when another one follows has not vouched that it did nothing.
+    doubtful = track.doubtful or track.status in ("asked", "succeeded")
     forgiven = replace(track, status="waiting", until_ms=at_ms, doubtful=doubtful, forgiven=track.attempt)
     return _with_track(replace(state, steps={**state.steps, entry.step: step}), entry.step, entry.direction, forgiven)
 

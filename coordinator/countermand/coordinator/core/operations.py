@@ -312,15 +312,16 @@ def _audit(target: Target, event: OperationRequested) -> OperatorActed:
 
 
 def _retry_whole(draft: Draft) -> None:
-    """Takes the stored state for true: what is out is asked for again, under the same keys.
+    """Goes on from the stored state: what is out is asked for again under the same keys, and so is what was done.
 
-    Whatever the participants did meanwhile stands on record there, and is answered from it.
+    Whatever the participants did meanwhile stands on record there, and is answered from it. That an action still stands
+    has to be asked: what was lost may have undone it, and then its participant refuses it.
     """
     direction: Direction = "do" if draft.state.phase == "running" else "undo"
     draft.add(SagaReleased())
     for name, known in list(draft.state.steps.items()):
         track = known.track(direction)
-        if track is not None and track.status == "asked":
+        if track is not None and (track.status == "asked" or (direction == "do" and track.status == "succeeded")):
             draft.add(RetryGranted(name, direction))
             draft.ask(draft.plan.steps[name], direction, track.attempt + 1)
 

@@ -185,7 +185,7 @@ def _stuck(count: int) -> Examination:
         "warning",
         f"{count} sagas are stuck",
         "each waits for a person: what it did is neither completed nor undone",
-        "see them with `countermand list --stuck any`, and what can be done with `countermand show <id>`",
+        "see them with `countermand stuck`, and what can be done with `countermand show <id>`",
     )
 
 
