@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := coordinator participants schemas wire tests
 # Folders that exist from a certain day on; a tool must not fail on the days before.
-OPTIONAL_SOURCES := $(wildcard benchmarks) $(wildcard examples)
+OPTIONAL_SOURCES := $(wildcard benchmarks) $(wildcard examples) $(wildcard interop)
 REQUIREMENTS := requirements/participant.txt requirements/coordinator.txt requirements/example.txt requirements/test.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install servers test check format demo picture compose-test bench diagrams requirements clean
+.PHONY: help install servers test check format demo picture compose-test fuzz interop bench bench-listing diagrams requirements clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,15 @@ check: install ## Format, lint, types, import directions, the wheel, documents
 	$(BIN)/lint-imports --config .importlinter --no-cache
 	$(BIN)/python tools/diagrams --check
 	$(BIN)/python -m pytest tests/tidy
+
+fuzz: install ## Attack the development broker with frames of every kind, for an hour (or SECONDS=60 SEED=7)
+	cd tests && ../$(BIN)/python -m amqp.fuzz --seconds $(or $(SECONDS),3600) --seed $(or $(SEED),1)
+
+interop: install servers ## Clients in other languages, on both brokers; needs Node.js and npm
+	$(BIN)/python -m pytest interop
+
+bench-listing: install servers ## Measure that a page costs the same however many sagas there are
+	$(BIN)/python -m benchmarks.listing
 
 diagrams: install ## Write the documents that are made from the code
 	$(BIN)/python tools/diagrams

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import pytest
 
-from support import PostgresServer, RabbitServer, RedisKind, RedisServer, Server, places
+from support import DevelopmentServer, PostgresServer, RabbitServer, RedisKind, RedisServer, Server, places
 from support.cleanup import close_everything
 
 S = TypeVar("S", bound=Server)
@@ -31,6 +31,18 @@ def namespace() -> str:
 def rabbitmq() -> Iterator[RabbitServer]:
     """The session's RabbitMQ. Shared: use names with the `namespace`."""
     yield from _running(RabbitServer())
+
+
+@pytest.fixture(scope="session")
+def development_broker() -> Iterator[DevelopmentServer]:
+    """The session's development broker, our own AMQP server. Shared: use names with the `namespace`."""
+    yield from _running(DevelopmentServer())
+
+
+@pytest.fixture
+def own_development_broker() -> Iterator[DevelopmentServer]:
+    """A fresh development broker for this test alone, to kill and pause at will."""
+    yield from _running(DevelopmentServer())
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ Nothing here is shared with anyone else on the machine. Every server listens on 
 its data in a temporary folder (or a container) of its own, and is ended when the test session ends, however it ends.
 """
 
+from support.development import DevelopmentServer
 from support.postgres import PostgresServer
 from support.proxy import TcpProxy
 from support.rabbit import RabbitServer
@@ -12,6 +13,7 @@ from support.server import Server
 from support.waiting import eventually, wait_until
 
 __all__ = [
+    "DevelopmentServer",
     "PostgresServer",
     "RabbitServer",
     "RedisKind",

@@ -24,13 +24,19 @@ class Server(ABC):
     label: str
     ready_timeout_s: float = 60.0
 
-    def __init__(self, image: str, local: Callable[[int], Vessel], container: Callable[[int], Vessel]) -> None:
+    def __init__(
+        self,
+        image: str | None,
+        local: Callable[[int], Vessel],
+        container: Callable[[int], Vessel] | None,
+    ) -> None:
         self.host = HOST
         self.port = free_port()
         self.version = "unknown"
         self._image = image
         self._local = local
-        self._vessel = (container if places.wants_container(image) else local)(self.port)
+        in_container = image is not None and places.wants_container(image)
+        self._vessel = (container if in_container and container is not None else local)(self.port)
         self._paused = False
         at_session_end(self.close)
 
@@ -52,7 +58,7 @@ class Server(ABC):
         try:
             self.start()
         except Exception as error:
-            if self.place != "container" or places.mode() != "auto":
+            if self._image is None or self.place != "container" or places.mode() != "auto":
                 self.close()
                 raise
             places.fell_back(self._image, error)

@@ -104,6 +104,12 @@ class LocalVessel:
     def alive(self) -> bool:
         return self._process is not None and self._process.alive
 
+    @property
+    def pid(self) -> int:
+        """The process's own id, while it was launched."""
+        assert self._process is not None
+        return self._process.pid
+
     def launch(self) -> None:
         if self.alive:
             return

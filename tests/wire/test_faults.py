@@ -16,7 +16,7 @@ from pamqp.commands import Basic
 from countermand.schemas.errors import BrokerUnavailable, SettingsError
 from countermand.wire import Confirmed, Consumer, Publisher, Unknown
 from support import RabbitServer, TcpProxy, eventually
-from wire.wiring import READY_TIMEOUT_S, Wiring, take
+from wire.wiring import READY_TIMEOUT_S, Broker, Wiring, take
 
 pytestmark = pytest.mark.servers
 
@@ -29,8 +29,8 @@ def logged() -> Iterator[list[structlog.typing.EventDict]]:
 
 
 @pytest.fixture
-async def proxy(rabbitmq: RabbitServer) -> AsyncIterator[TcpProxy]:
-    async with TcpProxy(rabbitmq.host, rabbitmq.port) as proxy:
+async def proxy(broker: Broker) -> AsyncIterator[TcpProxy]:
+    async with TcpProxy(broker.host, broker.port) as proxy:
         yield proxy
 
 
@@ -40,7 +40,7 @@ async def raw_channel(url: str) -> AsyncIterator[aiormq.abc.AbstractChannel]:
         yield await connection.channel()
 
 
-async def settle_on_disk(broker: RabbitServer, *clients: Publisher | Consumer) -> None:
+async def settle_on_disk(broker: Broker, *clients: Publisher | Consumer) -> None:
     """Let the broker write down which quorum queues there are.
 
     RabbitMQ 3.10 does that seconds after the declaration. Killed before, it never confirms or delivers
@@ -71,12 +71,10 @@ async def publish_undecodable(url: str, *, exchange: str, routing_key: str) -> N
 
 
 @pytest.mark.parametrize("fast", [True, False])
-async def test_a_killed_broker_loses_no_confirmed_message(
-    own_wiring: Wiring, own_rabbitmq: RabbitServer, fast: bool
-) -> None:
+async def test_a_killed_broker_loses_no_confirmed_message(own_wiring: Wiring, own_broker: Broker, fast: bool) -> None:
     """Confirmed means kept: after kill -9 and a restart every confirmed message is delivered."""
     publisher = await own_wiring.publisher(fast=fast)
-    await settle_on_disk(own_rabbitmq, publisher)
+    await settle_on_disk(own_broker, publisher)
     confirmed: set[int] = set()
     sent = 0
 
@@ -91,10 +89,10 @@ async def test_a_killed_broker_loses_no_confirmed_message(
 
     publishing = asyncio.create_task(publish_until_lost())
     await eventually(lambda: len(confirmed) > 200)
-    await own_rabbitmq.kill_async()
+    await own_broker.kill_async()
     await publishing
     await eventually(lambda: not publisher.ready)
-    await own_rabbitmq.start_async()
+    await own_broker.start_async()
     await publisher.wait_ready(READY_TIMEOUT_S)
     assert await publisher.publish([own_wiring.message("-1")]) == [Confirmed()]
 
@@ -104,15 +102,15 @@ async def test_a_killed_broker_loses_no_confirmed_message(
         got |= {int(delivery.body) for delivery in await take(consumer, 1)}
 
 
-async def test_a_consumer_comes_back_after_the_broker_does(own_wiring: Wiring, own_rabbitmq: RabbitServer) -> None:
+async def test_a_consumer_comes_back_after_the_broker_does(own_wiring: Wiring, own_broker: Broker) -> None:
     """A restart costs a reconnect; what was held is delivered again, and is not settled on the new channel."""
     publisher, consumer = await own_wiring.publisher(), await own_wiring.consumer()
-    await settle_on_disk(own_rabbitmq, publisher, consumer)
+    await settle_on_disk(own_broker, publisher, consumer)
     await publisher.publish(own_wiring.messages(10))
     held = await take(consumer, 5, settle=False)
-    await own_rabbitmq.kill_async()
+    await own_broker.kill_async()
     await eventually(lambda: not consumer.ready)
-    await own_rabbitmq.start_async()
+    await own_broker.start_async()
     await consumer.wait_ready(READY_TIMEOUT_S)
 
     await consumer.acknowledge(held)
@@ -121,18 +119,16 @@ async def test_a_consumer_comes_back_after_the_broker_does(own_wiring: Wiring, o
     assert consumer.ready
 
 
-async def test_a_frozen_broker_makes_publishes_unknown_and_is_left(
-    own_wiring: Wiring, own_rabbitmq: RabbitServer
-) -> None:
+async def test_a_frozen_broker_makes_publishes_unknown_and_is_left(own_wiring: Wiring, own_broker: Broker) -> None:
     """No confirm in time is unknown; the connection is replaced, and a late confirm can't be mistaken."""
     publisher = await own_wiring.publisher(confirm_timeout_s=1.0)
-    await own_rabbitmq.pause_async()
+    await own_broker.pause_async()
 
     outcomes = await publisher.publish(own_wiring.messages(3))
 
     assert [type(outcome) for outcome in outcomes] == [Unknown] * 3
     assert not publisher.ready
-    await own_rabbitmq.resume_async()
+    await own_broker.resume_async()
     await publisher.wait_ready(READY_TIMEOUT_S)
     # What is published next is unroutable: a late confirm of the first batch would make it look well.
     returned = await publisher.publish([own_wiring.message(to="nobody")] * 3)
@@ -220,16 +216,16 @@ async def test_a_channel_closed_by_the_broker_is_replaced(wiring: Wiring) -> Non
     assert (await consumer.connection.wait_session()).link is session.link
 
 
-async def test_an_alarm_blocks_publishing_and_not_settling(own_wiring: Wiring, own_rabbitmq: RabbitServer) -> None:
+async def test_an_alarm_blocks_publishing_and_not_settling(alarmed_wiring: Wiring, own_rabbitmq: RabbitServer) -> None:
     """During a disk alarm publishes are unknown after the timeout, and deliveries are still settled."""
-    publisher = await own_wiring.publisher(confirm_timeout_s=2.0, heartbeat_s=1)
-    consumer = await own_wiring.consumer(heartbeat_s=1)
-    await publisher.publish(own_wiring.messages(5))
+    publisher = await alarmed_wiring.publisher(confirm_timeout_s=2.0, heartbeat_s=1)
+    consumer = await alarmed_wiring.consumer(heartbeat_s=1)
+    await publisher.publish(alarmed_wiring.messages(5))
     held = await take(consumer, 5, settle=False)
     await own_rabbitmq.ctl_async("set_disk_free_limit", "1000000GB")
     try:
         for _ in range(4):
-            outcomes = await publisher.publish([own_wiring.message("zombie")])
+            outcomes = await publisher.publish([alarmed_wiring.message("zombie")])
             assert [type(outcome) for outcome in outcomes] == [Unknown]
         assert not publisher.ready
         assert publisher.connection.sessions_opened == 1  # A new connection would be blocked as well.
@@ -238,9 +234,9 @@ async def test_an_alarm_blocks_publishing_and_not_settling(own_wiring: Wiring, o
     finally:
         await own_rabbitmq.ctl_async("set_disk_free_limit", "50MB")
     await eventually(lambda: publisher.ready, timeout_s=READY_TIMEOUT_S)
-    assert await publisher.publish([own_wiring.message("after")]) == [Confirmed()]
+    assert await publisher.publish([alarmed_wiring.message("after")]) == [Confirmed()]
     await consumer.close()
-    other = await own_wiring.consumer()
+    other = await alarmed_wiring.consumer()
     bodies = {delivery.body for delivery in await take(other, 2)}
     # Only the first zombie was ever sent. It arrives after all: that is why it was unknown.
     assert bodies == {b"zombie", b"after"}

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from countermand.schemas.topology import Declarations, Topology
 from countermand.wire import Consumer, Delivery, Message, Publisher
+from support import DevelopmentServer, RabbitServer
+
+Broker = RabbitServer | DevelopmentServer
 
 READY_TIMEOUT_S = 30.0
 
