@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import pytest
+import structlog
 
 from support import DevelopmentServer, PostgresServer, RabbitServer, RedisKind, RedisServer, Server, places
 from support.cleanup import close_everything
@@ -19,6 +20,14 @@ S = TypeVar("S", bound=Server)
 
 _session = secrets.token_hex(3)
 _counter = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """What a command run in this process does to its logging is undone: other tests share it."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture

@@ -88,7 +88,8 @@ class Past:
         return known[-1] if known else None
 
     def is_done(self, name: str) -> bool:
-        return self.has(StepSucceeded, name, "do") or self.has(StepSkipped, name, "do")
+        """By the last word about it: after a loss, what was done is asked again."""
+        return isinstance(self.last_of(name, "do"), StepSucceeded | StepSkipped)
 
     def is_undone(self, name: str) -> bool:
         """Acknowledged by the participant, or closed by an operator."""
