@@ -37,6 +37,7 @@ check: install ## Format, lint, types, import directions, the wheel, documents
 	$(BIN)/mypy $(SOURCES) $(OPTIONAL_SOURCES)
 	$(BIN)/lint-imports --config .importlinter --no-cache
 	$(BIN)/python tools/diagrams --check
+	$(BIN)/python tools/protocol --check
 	$(BIN)/python -m pytest tests/tidy
 
 fuzz: install ## Attack the development broker with frames of every kind, for an hour (or SECONDS=60 SEED=7)
@@ -50,6 +51,7 @@ bench-listing: install servers ## Measure that a page costs the same however man
 
 diagrams: install ## Write the documents that are made from the code
 	$(BIN)/python tools/diagrams
+	$(BIN)/python tools/protocol
 
 format: install ## Format and mend what the linter can mend
 	$(BIN)/ruff check --fix $(SOURCES) $(OPTIONAL_SOURCES)

@@ -1,0 +1,95 @@
+-- The barrier in MySQL and MariaDB, InnoDB. docs/protocol.md, section 8, says which statement runs when.
+-- A line "-- [name]" begins a statement; ":name" is a parameter. MySQL 8.0 or MariaDB 10.5, or newer.
+
+-- [create_table]
+-- A binary collation: ids differ by the case of their letters.
+CREATE TABLE IF NOT EXISTS countermand_inbox (
+    saga_id        VARCHAR(128) NOT NULL,
+    step           VARCHAR(74)  NOT NULL,  -- what follows the slash in the key: ship, or ship~3
+    direction      VARCHAR(4)   NOT NULL,  -- do, undo
+    state          VARCHAR(16)  NOT NULL,  -- succeeded, rejected, tombstone; claimed and begun are never committed
+    outcome        MEDIUMTEXT CHARACTER SET utf8mb4,  -- what was answered, as JSON; TEXT would be too short
+    recorded_at_ms BIGINT       NOT NULL,  -- Unix time, by the participant's clock
+    PRIMARY KEY (saga_id, step, direction),
+    INDEX countermand_inbox_recorded_at_ms (recorded_at_ms)
+) ENGINE = InnoDB CHARACTER SET ascii COLLATE ascii_bin;
+
+-- [isolate]
+-- For the next transaction. Repeatable read would answer from before the lock was ours, and lock neighbouring keys.
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+
+-- [begin]
+START TRANSACTION;
+
+-- [claim]
+-- Whoever comes second waits here until the first one's transaction has ended.
+INSERT INTO countermand_inbox (saga_id, step, direction, state, recorded_at_ms)
+VALUES (:saga_id, :step, 'do', 'claimed', :now_ms)
+ON DUPLICATE KEY UPDATE saga_id = :saga_id;
+
+-- [lock]
+-- A statement of its own: the next one must see what was committed while this one waited.
+SELECT state FROM countermand_inbox
+WHERE saga_id = :saga_id AND step = :step AND direction = 'do'
+FOR UPDATE;
+
+-- [verdict_do]
+SELECT
+    CASE
+        WHEN done.state = 'tombstone' OR undone.state = 'succeeded' THEN 'refused_compensated'
+        WHEN done.state IN ('succeeded', 'rejected') THEN 'duplicate'
+        WHEN undone.state IS NOT NULL THEN 'in_progress'
+        WHEN :expired = 1 THEN 'expired'
+        ELSE 'proceed'
+    END AS verdict,
+    done.state AS found,
+    done.outcome AS outcome
+FROM countermand_inbox AS done
+LEFT JOIN countermand_inbox AS undone
+    ON undone.saga_id = done.saga_id AND undone.step = done.step AND undone.direction = 'undo'
+WHERE done.saga_id = :saga_id AND done.step = :step AND done.direction = 'do';
+
+-- [verdict_undo]
+SELECT
+    CASE
+        WHEN undone.state = 'succeeded' THEN 'duplicate'
+        WHEN done.state IN ('claimed', 'tombstone', 'rejected') THEN 'nothing_to_undo'
+        ELSE 'proceed'
+    END AS verdict,
+    done.state AS found,
+    CASE WHEN undone.state = 'succeeded' THEN undone.outcome ELSE done.outcome END AS outcome
+FROM countermand_inbox AS done
+LEFT JOIN countermand_inbox AS undone
+    ON undone.saga_id = done.saga_id AND undone.step = done.step AND undone.direction = 'undo'
+WHERE done.saga_id = :saga_id AND done.step = :step AND done.direction = 'do';
+
+-- [before_handler]
+SAVEPOINT countermand_handler;
+
+-- [undo_handler]
+-- After a rejection. The key stays locked.
+ROLLBACK TO SAVEPOINT countermand_handler;
+
+-- [bury]
+-- For nothing_to_undo: an action that was never begun may never be done any more.
+UPDATE countermand_inbox SET state = 'tombstone'
+WHERE saga_id = :saga_id AND step = :step AND direction = 'do' AND state = 'claimed';
+
+-- [record]
+-- Keeps the outcome of this direction.
+INSERT INTO countermand_inbox (saga_id, step, direction, state, outcome, recorded_at_ms)
+VALUES (:saga_id, :step, :direction, :state, :outcome, :now_ms)
+ON DUPLICATE KEY UPDATE state = :state, outcome = :outcome, recorded_at_ms = :now_ms;
+
+-- [touch]
+-- Both rows of a key are as old as the younger one: a clean-up takes both or neither.
+UPDATE countermand_inbox SET recorded_at_ms = :now_ms WHERE saga_id = :saga_id AND step = :step;
+
+-- [commit]
+COMMIT;
+
+-- [rollback]
+ROLLBACK;
+
+-- [clean_up]
+DELETE FROM countermand_inbox WHERE recorded_at_ms < :before_ms;
