@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from countermand.coordinator.core import Plan
 from countermand.schemas.definition import Definition, Node, ParallelNode, RetryPolicy, SequenceNode, StepKind, StepNode
-from countermand.schemas.lint import lint
+from countermand.schemas.lint import errors, lint
 
 STEPS_MAX = 9
 DEPTH_MAX = 3
@@ -125,5 +125,5 @@ class _Writer:
 def plans(draw: Draw) -> Plan:
     """A plan of a definition that the lint finds nothing in."""
     definition = _Writer(draw).definition()
-    assert lint(definition) == []
+    assert errors(lint(definition)) == []
     return Plan(definition)

@@ -181,7 +181,10 @@ class OperatorJudge:
                     )
                 case DeadlineExtended(deadline_ms=deadline_ms):
                     assert isinstance(event.operation, ExtendDeadline)
-                    assert deadline_ms == event.operation.deadline_ms > (past.deadline_ms or 0)
+                    by_ms = event.operation.by_ms
+                    longer = by_ms is not None and max(decision.records[0].at_ms, past.deadline_ms or 0) + by_ms
+                    assert deadline_ms == (event.operation.deadline_ms or longer)
+                    assert deadline_ms > (past.deadline_ms or 0)
                 case SagaEnded(phase="abandoned", remaining=remaining):
                     assert name_of(event.operation) == "abandon"
                     assert event.expected_version is not None, "abandoned unseen"

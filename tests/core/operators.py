@@ -75,6 +75,8 @@ def any_operations(world: World) -> list[Operation]:
         ResumeSaga(),
         ResumeSaga(clock="ran"),
         ExtendDeadline(0),
+        ExtendDeadline(),
+        ExtendDeadline(by_ms=LATER_MS),
         ExtendDeadline(world.now_ms + LATER_MS),
         AbandonSaga(),
     ]

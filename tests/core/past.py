@@ -1,5 +1,6 @@
 """What a journal says has happened so far. Nothing here asks the core."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from countermand.coordinator.core import Plan
@@ -41,7 +42,7 @@ class Past:
         self.deadline_ms: int | None = None
         self.clock_stopped_ms: int | None = None
         self._of: dict[Way, list[OfStep]] = {}
-        self._key_since: dict[str, int] = {}
+        self._keys_closed: Counter[str] = Counter()
         self._stuck: SagaStuck | None = None
         for record in records or []:
             self.append(record)
@@ -65,7 +66,7 @@ class Past:
             case SagaReleased() | CompensationStarted() | SagaEnded():
                 self._stuck = None
             case RetryGranted(step=name, new_key=True):
-                self._key_since[name] = len(self.asked(name, "do"))
+                self._keys_closed[name] += 1
             case _:
                 pass
         if isinstance(entry, OfStep):
@@ -100,8 +101,8 @@ class Past:
 
     def key(self, name: str) -> str:
         """What stands after the saga's id in the step's idempotency key."""
-        since = self._key_since.get(name, 0)
-        return f"{name}~{since}" if since else name
+        closed = self._keys_closed[name]
+        return f"{name}~{closed}" if closed else name
 
     def owes_an_undo(self, name: str) -> bool:
         """It was asked for and not rejected. A failure vouches for its attempt, not for its copies."""

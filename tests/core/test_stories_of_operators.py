@@ -368,7 +368,7 @@ def test_two_operators_at_once_one_wins_and_the_other_is_told_by_whom() -> None:
     refused = story.refused
     assert refused.code == "version_conflict"
     assert "ann (retry)" in refused.problem
-    assert f"version {story.state.version}, not {seen}" in refused.problem
+    assert f"revision {story.state.version}, not {seen}" in refused.problem
     assert len(story.said(StepAsked)) == asked
 
 

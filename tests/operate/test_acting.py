@@ -30,6 +30,8 @@ from support import RabbitServer, eventually
 from system.world import Order, Shop, sale, trade
 
 WHY = ("--reason", "ticket 7")
+# One attempt each way, and so much time for it that only an answer ends it.
+TRADE = trade(undo_attempts=1, attempts=1, timeout="30s")
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ async def shop(rabbitmq: RabbitServer, namespace: str) -> AsyncIterator[Shop]:
 @pytest.fixture
 async def client(rabbitmq: RabbitServer, namespace: str, coordinator: Coordinator) -> AsyncIterator[Client]:
     async with Client(rabbitmq.amqp_url, topology=Topology(namespace)) as client:
-        await client.register(trade(undo_attempts=1, attempts=1))
+        await client.register(TRADE)
         await client.register(sale(attempts=1))
         yield client
 
@@ -68,7 +70,7 @@ async def reaches(coordinator: Coordinator, saga_id: str, *, phase: str, stuck: 
 async def stuck_undo(coordinator: Coordinator, client: Client, shop: Shop, saga_id: str) -> SagaState:
     """A saga whose payment can't be taken back."""
     shop.broken.add("pay")
-    await client.start(trade(undo_attempts=1, attempts=1), Order(saga_id, {"ship": "rejects"}), saga_id=saga_id)
+    await client.start(TRADE, Order(saga_id, {"ship": "rejects"}), saga_id=saga_id)
     return await reaches(coordinator, saga_id, phase="compensating", stuck="compensation_exhausted")
 
 
@@ -146,7 +148,7 @@ async def test_every_wrong_action_is_refused_with_a_reason_that_helps(
         (SkipStep("pay", msgspec.Raw(b"{}")), "no_result", "a compensation has none"),
         (CompensateSaga(), "already_compensating", "going back already"),
         (ResumeSaga(), "not_paused", "the saga is not paused; it is stuck"),
-        (ExtendDeadline(2**50), "already_compensating", "its deadline counts no more"),
+        (ExtendDeadline(by_ms=1_000), "already_compensating", "its deadline counts no more"),
         (AbandonSaga(), "version_needed", "say which version you looked at"),
     ]
     async with Requests(coordinator.settings.amqp_url, coordinator.topology) as requests:
@@ -166,7 +168,7 @@ async def test_every_wrong_action_is_refused_with_a_reason_that_helps(
     late = await terminal.run("retry", "o-1", *WHY, "--expect", "1")
     assert (late.returncode, late.stdout) == (4, "")
     assert (
-        f"refused (version_conflict): expected_version: the saga is at version {before.version}, not 1" in late.stderr
+        f"refused (version_conflict): expected_version: the saga is at revision {before.version}, not 1" in late.stderr
     )
     unsure = await terminal.run("abandon", "o-1", *WHY, "--confirm", "o-2")
     assert (unsure.returncode, unsure.stdout) == (4, "")
@@ -243,7 +245,7 @@ async def test_a_saga_is_paused_and_resumed_and_abandoned(
     coordinator: Coordinator, client: Client, shop: Shop, terminal: Terminal
 ) -> None:
     """On hold nothing is asked for; abandoned, it says what remains."""
-    await client.start(trade(timeout="30s"), Order("o-1", {"reserve": "hangs once"}), saga_id="o-1")
+    await client.start(TRADE, Order("o-1", {"reserve": "hangs once"}), saga_id="o-1")
     paused = await terminal.run("pause", "o-1", *WHY)
     assert paused.returncode == 0, paused.stderr
     extended = await terminal.run("extend", "o-1", "--by", "2h", *WHY)

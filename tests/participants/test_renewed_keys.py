@@ -18,9 +18,9 @@ DONE = Succeeded(msgspec.Raw(b'{"parcel":"p-1"}'))
 STEP = "s" * 64
 
 
-def asked(attempt: int, key_since: int = 0, direction: Direction = "do") -> CommandMessage:
+def asked(attempt: int, keys_closed: int = 0, direction: Direction = "do") -> CommandMessage:
     asked = command(step=STEP, attempt=attempt, direction=direction)
-    return replace(asked, key=step_key(asked.saga_id, STEP, key_since))
+    return replace(asked, key=step_key(asked.saga_id, STEP, keys_closed))
 
 
 async def carried_out(world: World, inbox: Inbox, asked: CommandMessage, outcome: Succeeded | Rejected) -> object:
@@ -36,8 +36,8 @@ async def test_a_rejected_action_runs_again_under_a_new_key(world: World) -> Non
     inbox = world.inbox
     assert await carried_out(world, inbox, asked(1), NO) == Proceed()
     assert await carried_out(world, inbox, asked(2), DONE) == Duplicate(NO)
-    assert await carried_out(world, inbox, asked(2, key_since=1), DONE) == Proceed()
-    assert await carried_out(world, world.another_process(), asked(3, key_since=1), DONE) == Duplicate(DONE)
+    assert await carried_out(world, inbox, asked(2, keys_closed=1), DONE) == Proceed()
+    assert await carried_out(world, world.another_process(), asked(3, keys_closed=1), DONE) == Duplicate(DONE)
     assert await carried_out(world, inbox, asked(1), DONE) == Duplicate(NO)
     effects = await world.effects()
     assert effects.count(f"saga-1/{STEP}~1/do") == 1
@@ -45,18 +45,18 @@ async def test_a_rejected_action_runs_again_under_a_new_key(world: World) -> Non
 
 async def test_every_later_key_is_a_key_of_its_own(world: World) -> None:
     """Rejected again, tried again: nine digits of attempts have room beside the longest name."""
-    for key_since in (0, 1, 12, 999_999_999):
-        assert await carried_out(world, world.inbox, asked(key_since + 1, key_since), NO) == Proceed()
-    for key_since in (0, 1, 12, 999_999_999):
-        assert await carried_out(world, world.inbox, asked(key_since + 1, key_since), DONE) == Duplicate(NO)
+    for keys_closed in (0, 1, 12, 999_999_999):
+        assert await carried_out(world, world.inbox, asked(keys_closed + 1, keys_closed), NO) == Proceed()
+    for keys_closed in (0, 1, 12, 999_999_999):
+        assert await carried_out(world, world.inbox, asked(keys_closed + 1, keys_closed), DONE) == Duplicate(NO)
 
 
 async def test_what_was_done_under_a_new_key_is_undone_under_it(world: World) -> None:
     """An undo of the old key finds nothing to undo and doesn't touch the new one."""
     inbox = world.inbox
     await carried_out(world, inbox, asked(1), NO)
-    await carried_out(world, inbox, asked(2, key_since=1), DONE)
+    await carried_out(world, inbox, asked(2, keys_closed=1), DONE)
     assert await carried_out(world, inbox, asked(1, 0, "undo"), Succeeded()) == NothingToUndo()
     undone = await carried_out(world, inbox, asked(1, 1, "undo"), Succeeded())
     assert undone == Proceed(DONE.result, action_was_done=True)
-    assert await carried_out(world, inbox, asked(3, key_since=1), DONE) == RefusedCompensated()
+    assert await carried_out(world, inbox, asked(3, keys_closed=1), DONE) == RefusedCompensated()

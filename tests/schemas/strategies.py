@@ -100,7 +100,8 @@ operations: st.SearchStrategy[Operation] = st.one_of(
     st.builds(RetryStep, st.none() | names, st.none() | raws),
     st.builds(SkipStep, st.none() | names, st.none() | raws),
     st.builds(SettleCompensation, filled, st.none() | names),
-    st.builds(ExtendDeadline, st.integers(0, 2**53 - 1)),
+    st.builds(ExtendDeadline, st.integers(0, 253_402_300_799_000)),
+    st.builds(ExtendDeadline, st.none(), st.integers(1, 366 * 24 * 60 * 60 * 1000)),
     st.builds(ResumeSaga, st.sampled_from(("stopped", "ran"))),
     st.builds(CompensateSaga) | st.builds(PauseSaga) | st.builds(AbandonSaga),
 )

@@ -76,7 +76,7 @@ MALFORMED: list[tuple[object, str, str]] = [
     ({**SOUND, "operation": {"operation": "retry", "step": ""}}, "body.operation.step", "length >= 1"),
     ({**SOUND, "operation": {"operation": "retry", "step": "a" * 65}}, "body.operation.step", "length <= 64"),
     ({**SOUND, "operation": {"operation": "resume", "clock": "back"}}, "body.operation.clock", "'back'"),
-    ({**SOUND, "operation": {"operation": "extend"}}, "body.operation", "`deadline_ms`"),
+    ({**SOUND, "operation": {"operation": "extend", "by_ms": 0}}, "body.operation.by_ms", ">= 1"),
     ({**SOUND, "operation": {"operation": "extend", "deadline_ms": -1}}, "body.operation.deadline_ms", ">= 0"),
     ({**SOUND, "operation": {"operation": "extend", "deadline_ms": 2**53}}, "body.operation.deadline_ms", "<="),
     ({**SOUND, "operation": {"operation": "settle_compensation"}}, "body.operation", "`evidence`"),

@@ -90,13 +90,13 @@ def new_secret() -> str:
     return os.urandom(16).hex()
 
 
-def step_key(saga_id: str, step: str, key_since: int = 0) -> str:
+def step_key(saga_id: str, step: str, keys_closed: int = 0) -> str:
     """The idempotency key of a step: the same for every attempt and both directions.
 
-    A rejection closes a key for good. When an operator has a rejected step tried again, it gets a new key, which names
-    the last attempt under the old one (`key_since`): `order-1/ship~3`.
+    A rejection closes a key for good. When an operator has a rejected step tried again, it gets a new key, which counts
+    those that were closed (`keys_closed`): `order-1/ship~1`. So a saga that has forgotten a key finds it again.
     """
-    return f"{saga_id}/{step}~{key_since}" if key_since else f"{saga_id}/{step}"
+    return f"{saga_id}/{step}~{keys_closed}" if keys_closed else f"{saga_id}/{step}"
 
 
 def is_step_key(key: str, saga_id: str, step: str) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from countermand.schemas.identifiers import NAME_MAX
+from countermand.schemas.moments import Moment
 
 # What a person writes into the history is read by people, and stays as long as the saga does.
 ACTOR_MAX: Final = 128
@@ -17,7 +18,8 @@ WHY_MAX: Final = 1_000
 Actor = Annotated[str, Meta(min_length=1, max_length=ACTOR_MAX)]
 Why = Annotated[str, Meta(min_length=1, max_length=WHY_MAX)]
 StepName = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
-Moment = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+Duration = Annotated[int, Meta(ge=1, le=366 * 24 * 60 * 60 * 1000)]
 
 
 class _Operation(msgspec.Struct, frozen=True, tag_field="operation", forbid_unknown_fields=True, omit_defaults=True):
@@ -57,9 +59,13 @@ class ResumeSaga(_Operation, frozen=True, tag="resume"):
 
 
 class ExtendDeadline(_Operation, frozen=True, tag="extend"):
-    """Moves the saga's deadline to this moment (Unix time), or gives it one."""
+    """Moves the saga's deadline to a moment (Unix time), or by so much from where it is, or from now if that is later.
 
-    deadline_ms: Moment
+    Exactly one of the two is given. A saga without a deadline gets one.
+    """
+
+    deadline_ms: Moment | None = None
+    by_ms: Duration | None = None
 
 
 class SettleCompensation(_Operation, frozen=True, tag="settle_compensation"):

@@ -4,7 +4,6 @@ import asyncio
 import getpass
 import socket
 import sys
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -12,17 +11,17 @@ import click
 import msgspec
 
 from countermand.coordinator.cli import exits
-from countermand.coordinator.cli.output import print_json, quiet_logging, tell
+from countermand.coordinator.cli.output import harmless_json, print_json, quiet_logging, say, tell
 from countermand.coordinator.core.operations import remaining_effects
 from countermand.coordinator.core.state import Saga
 from countermand.coordinator.operate.acting import Act, ask, follow
 from countermand.coordinator.operate.durations import milliseconds
-from countermand.coordinator.operate.requests import Requests
+from countermand.coordinator.operate.requests import NoAnswer, Requests
 from countermand.coordinator.runtime import open_store
 from countermand.coordinator.settings import Settings, load_settings
 from countermand.coordinator.store.saga_store import RedisSagaStore
 from countermand.schemas.identifiers import checked_saga_id, new_secret
-from countermand.schemas.messages import Refused
+from countermand.schemas.messages import Accepted, Refused
 from countermand.schemas.operations import ACTOR_MAX, WHY_MAX, AbandonSaga, ExtendDeadline, Operation
 from countermand.schemas.topology import Topology
 
@@ -46,11 +45,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """The id that was typed to confirm, where the operation wants that."""
 
 
-# An extension by a duration is worked out for each saga, from the store's clock and the deadline that it has.
-Chosen = Operation | Callable[[Saga, int], Operation]
-
-
-def operate(asked: Asked, operation: Chosen) -> None:
+def operate(asked: Asked, operation: Operation) -> None:
     """Acts on one saga or on many, and ends the process with the exit code."""
     quiet_logging()
     if (asked.saga_id is None) == (asked.where is None):
@@ -64,7 +59,7 @@ def operate(asked: Asked, operation: Chosen) -> None:
     sys.exit(operate_many(asked, operation))
 
 
-def extension(by: str | None, to: str | None) -> Chosen:
+def extension(by: str | None, to: str | None) -> Operation:
     """The operation that `--by` or `--to` stands for."""
     if (by is None) == (to is None):
         raise click.UsageError("say either --by with a duration or --to with a moment")
@@ -80,7 +75,7 @@ def extension(by: str | None, to: str | None) -> Chosen:
         more_ms = milliseconds(by or "")
     except ValueError as error:
         raise click.UsageError(f"--by: {by!r} is not valid; expected {error}") from error
-    return lambda saga, now_ms: ExtendDeadline(max(now_ms, saga.state.deadline_ms or 0) + more_ms)
+    return ExtendDeadline(by_ms=more_ms)
 
 
 def confirmed(asked: Asked, typed: str | None) -> Asked:
@@ -95,7 +90,7 @@ def actor_of(asked: Asked, settings: Settings) -> str:
     return (asked.actor or settings.actor or f"{getpass.getuser()}@{socket.gethostname()}")[:ACTOR_MAX]
 
 
-async def _operate_one(asked: Asked, chosen: Chosen) -> int:
+async def _operate_one(asked: Asked, operation: Operation) -> int:
     settings = load_settings()
     saga_id = checked_saga_id(asked.saga_id or "")
     store = open_store(settings)
@@ -105,19 +100,24 @@ async def _operate_one(asked: Asked, chosen: Chosen) -> int:
             tell(f"no saga has the id {saga_id}")
             return exits.NOT_FOUND
         saga = loaded.saga
-        operation = chosen(saga, await store.now_ms()) if callable(chosen) else chosen
-        if isinstance(operation, AbandonSaga) and not _is_confirmed(saga, asked):
+        # Of a saga that has ended the coordinator says so, whatever was typed.
+        if isinstance(operation, AbandonSaga) and not saga.state.ended and not _is_confirmed(saga, asked):
             return exits.REFUSED
-        async with Requests(settings.amqp_url, Topology(settings.prefix)) as requests:
-            act = await ask(
-                requests,
-                saga_id,
-                operation,
-                actor=actor_of(asked, settings),
-                reason=asked.reason,
-                request_id=asked.key or new_secret(),
-                expected_version=saga.state.version if asked.expect is None else asked.expect,
-            )
+        key = asked.key or new_secret()
+        try:
+            async with Requests(settings.amqp_url, Topology(settings.prefix)) as requests:
+                act = await ask(
+                    requests,
+                    saga_id,
+                    operation,
+                    actor=actor_of(asked, settings),
+                    reason=asked.reason,
+                    request_id=key,
+                    expected_version=saga.state.version if asked.expect is None else asked.expect,
+                )
+        except NoAnswer as error:
+            tell(f"{error}; it may be carried out all the same. Repeating the command with --key {key} counts once")
+            return exits.UNREACHABLE
         return await _tell(store, saga, operation, act, asked)
     finally:
         await store.close()
@@ -127,9 +127,9 @@ def _is_confirmed(saga: Saga, asked: Asked) -> bool:
     saga_id = saga.state.saga_id
     typed = asked.confirmed
     if typed is None and sys.stdin.isatty():
-        click.echo(f"abandoning {saga_id} undoes nothing. What remains:", err=True)
+        say(f"abandoning {saga_id} undoes nothing. What remains:", err=True)
         for effect in remaining_effects(saga.state) or ("nothing was done yet",):
-            click.echo(f"  {effect}", err=True)
+            say(f"  {effect}", err=True)
         typed = click.prompt("type the saga's id to abandon it", err=True)
     if typed == saga_id:
         return True
@@ -139,7 +139,8 @@ def _is_confirmed(saga: Saga, asked: Asked) -> bool:
 
 
 async def _tell(store: RedisSagaStore, saga: Saga, operation: Operation, act: Act, asked: Asked) -> int:
-    if not isinstance(act.answer, Refused) and asked.wait_s > 0:
+    # What was done before has had its effect then, whatever it was; the saga may have gone anywhere since.
+    if isinstance(act.answer, Accepted) and not act.answer.duplicate and asked.wait_s > 0:
         effect = await follow(store, saga, operation, timeout_s=asked.wait_s)
         act = msgspec.structs.replace(act, effect=effect)
     if asked.output == "table":
@@ -147,7 +148,7 @@ async def _tell(store: RedisSagaStore, saga: Saga, operation: Operation, act: Ac
     elif asked.output == "json":
         print_json(shown(act))
     else:
-        click.echo(msgspec.json.encode(shown(act)).decode())
+        click.echo(harmless_json(msgspec.json.encode(shown(act)).decode()))
     return exit_code(act)
 
 
@@ -180,11 +181,12 @@ def _print(act: Act) -> None:
             tell(f"`countermand show {act.saga_id}` says what is possible now")
         return
     again = " (it had been accepted before)" if answer.duplicate else ""
-    click.echo(f"accepted: {act.operation} of {act.saga_id}, in its history since version {answer.saga_version}{again}")
+    since = f"in its history since revision {answer.saga_version}"
+    say(f"accepted: {act.operation} of {act.saga_id}, {since}{again}")
     effect = act.effect
     if effect is None:
         return
     words = {"took_effect": "took effect", "pending": "no effect yet", "failed_again": "failed again"}
-    click.echo(f"{words[effect.standing]}: {effect.text}")
+    say(f"{words[effect.standing]}: {effect.text}")
     if effect.standing == "pending":
         tell(f"`countermand watch {act.saga_id}` follows it")

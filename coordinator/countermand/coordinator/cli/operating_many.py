@@ -11,11 +11,12 @@ import click
 import msgspec
 
 from countermand.coordinator.cli import exits
-from countermand.coordinator.cli.operating import Asked, Chosen, actor_of, shown
-from countermand.coordinator.cli.output import print_json, tell
+from countermand.coordinator.cli.operating import Asked, actor_of, shown
+from countermand.coordinator.cli.output import harmless_json, print_json, say, tell
 from countermand.coordinator.core.state import Saga
 from countermand.coordinator.operate import bulk
 from countermand.coordinator.operate.acting import Act
+from countermand.coordinator.operate.counting import counted
 from countermand.coordinator.operate.filters import FilterError, describe, parse
 from countermand.coordinator.operate.requests import Requests
 from countermand.coordinator.runtime import open_store
@@ -29,10 +30,8 @@ from countermand.schemas.topology import Topology
 TYPED_FROM = 10  # From this number on, yes is not enough: the number is typed.
 
 
-def operate_many(asked: Asked, chosen: Chosen) -> int:
+def operate_many(asked: Asked, chosen: Operation) -> int:
     """Acts on every saga that matches; the exit code."""
-    if callable(chosen):
-        raise click.UsageError("--by: with --where, say --to and one moment for all of them")
     if isinstance(chosen, RetryStep) and chosen.input is not None:
         raise click.UsageError("--input: with --where, sagas would all get the same input; edit them one at a time")
     if asked.expect is not None:
@@ -63,7 +62,7 @@ def operate_many(asked: Asked, chosen: Chosen) -> int:
 
 def _tell_preview(preview: bulk.Preview, words: str, operation: Operation, asked: Asked) -> None:
     more = f", and more than the limit of {asked.limit}" if preview.more else ""
-    tell(f"{preview.matching} sagas {words}{more}")
+    tell(f"{counted(preview.matching, 'saga')} {words}{more}")
     tell(f"{len(preview.chosen)} of them: {name_of(operation)}, {asked.rate:g} a second")
     for refused in preview.refused:
         tell(f"{refused.count} of them not ({refused.code}): {refused.problem}")
@@ -83,46 +82,83 @@ def _agreed(count: int) -> bool:
 async def _run(store: RedisSagaStore, chosen: tuple[Saga, ...], operation: Operation, asked: Asked) -> int:
     settings = load_settings()
     key = asked.key or new_secret()
+    # Said before anything is done: whatever ends this run, it can be gone on with.
+    tell(f"the key of this run is {key}")
     results: list[bulk.Result] = []
+    report = bulk.report_on(chosen)
+    became = bulk.Effects()
     stop = asyncio.Event()
-    # The first Ctrl-C stops politely: what is on its way is waited for and counted. A second one doesn't wait.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, _stop, stop)
-    async with Requests(settings.amqp_url, Topology(settings.prefix)) as requests:
-        with _progress(len(chosen), asked) as advance:
+    _listen_to_signals(stop)
+    broken_off = False
+    try:
+        async with Requests(settings.amqp_url, Topology(settings.prefix)) as requests:
+            with _progress(len(chosen), asked) as advance:
 
-            def told(result: bulk.Result) -> None:
-                results.append(result)
-                _print_result(result, asked)
-                advance()
+                def told(result: bulk.Result) -> None:
+                    results.append(result)
+                    advance()
+                    _print_result(result, asked)
 
-            report = await bulk.run(
-                requests,
-                chosen,
-                operation,
-                actor=actor_of(asked, settings),
-                reason=asked.reason,
-                key=key,
-                rate_per_s=asked.rate,
-                stop=stop,
-                told=told,
-            )
-    accepted = {each.saga_id for each in results if isinstance(each, Act) and isinstance(each.answer, Accepted)}
-    before = [saga for saga in chosen if saga.state.saga_id in accepted]
-    effects = await bulk.effects(store, before, operation, timeout_s=asked.wait_s, stop=stop)
-    _tell_report(report, effects, results, key, asked)
+                await bulk.run(
+                    requests,
+                    chosen,
+                    operation,
+                    actor=actor_of(asked, settings),
+                    reason=asked.reason,
+                    key=key,
+                    rate_per_s=asked.rate,
+                    stop=stop,
+                    report=report,
+                    told=told,
+                )
+        accepted = {each.saga_id for each in results if isinstance(each, Act) and _is_new(each)}
+        before = [saga for saga in chosen if saga.state.saga_id in accepted]
+        became = await bulk.effects(store, before, operation, timeout_s=asked.wait_s, stop=stop)
+    except asyncio.CancelledError:
+        # Somebody didn't want to wait for what was on its way: it counts as unanswered.
+        broken_off = report.stopped = True
+    _tell_report(report, became, results, key, asked)
+    if broken_off:
+        return exits.INTERRUPTED
     if report.stopped:
-        return exits.INTERRUPTED if not report.unanswered else exits.UNREACHABLE
+        return exits.UNREACHABLE if report.unanswered else exits.INTERRUPTED
     return exits.PARTLY if report.refused or report.unanswered else exits.DONE
 
 
-def _stop(stop: asyncio.Event) -> None:
+def _is_new(act: Act) -> bool:
+    return isinstance(act.answer, Accepted) and not act.answer.duplicate
+
+
+def _listen_to_signals(stop: asyncio.Event) -> None:
+    """The first signal stops politely: what is on its way is waited for and counted. A second one doesn't wait."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, _stop, stop, task)
+
+
+def _stop(stop: asyncio.Event, task: "asyncio.Task[int] | None") -> None:
+    if stop.is_set() and task is not None:
+        task.cancel()
     stop.set()
-    asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
 
 
 def _tell_report(
     report: bulk.Report, effects: bulk.Effects, results: list[bulk.Result], key: str, asked: Asked
 ) -> None:
+    text = (
+        f"{'stopped: ' if report.stopped else ''}of {counted(report.chosen, 'saga')} {report.accepted:,} accepted, "
+        f"{report.done_before} done before, {report.refused} refused, {report.unanswered} unanswered, "
+        f"{report.untouched} untouched"
+    )
+    became = (
+        f"of the accepted {effects.took_effect} took effect, {effects.failed_again} failed again, "
+        f"{effects.pending} not known yet"
+    )
+    # The numbers go to standard error, where they arrive also when nobody reads the results any more.
+    tell(text)
+    tell(became)
+    if report.untouched or report.unanswered:
+        tell(f"the same command with --key {key} goes on with the others; nothing is done twice")
     if asked.output == "json":
         print_json(
             {
@@ -132,35 +168,19 @@ def _tell_report(
                 "results": [_shown(each) for each in results],
             }
         )
-    text = (
-        f"{'stopped: ' if report.stopped else ''}of {report.chosen} sagas {report.accepted} accepted, "
-        f"{report.refused} refused, {report.unanswered} unanswered, {report.untouched} untouched"
-    )
-    became = (
-        f"of the accepted {effects.took_effect} took effect, {effects.failed_again} failed again, "
-        f"{effects.pending} not known yet"
-    )
-    if asked.output == "table":
-        click.echo(text)
-        click.echo(became)
-    else:
-        tell(text)
-        tell(became)
-    if report.untouched or report.unanswered:
-        tell(f"the same command with --key {key} goes on with the others; nothing is done twice")
 
 
 def _print_result(result: bulk.Result, asked: Asked) -> None:
     if asked.output == "jsonl":
-        click.echo(msgspec.json.encode(_shown(result)).decode())
+        click.echo(harmless_json(msgspec.json.encode(_shown(result)).decode()))
     elif asked.output == "table":
         match result:
             case Act(answer=Refused(problem=problem)):
-                click.echo(f"refused: {result.saga_id}: {problem}")
+                say(f"refused: {result.saga_id}: {problem}")
             case Act():
                 pass
             case bulk.Unanswered(problem=problem):
-                click.echo(f"unanswered: {result.saga_id}: {problem}")
+                say(f"unanswered: {result.saga_id}: {problem}")
 
 
 def _shown(result: bulk.Result) -> dict[str, Any]:

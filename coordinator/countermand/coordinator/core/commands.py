@@ -36,7 +36,7 @@ def command_for(plan: Plan, saga: Saga, step: StepNode, direction: Direction, tr
         action=step.action,
         direction=direction,
         attempt=track.attempt,
-        key=step_key(state.saga_id, step.name, state.steps[step.name].key_since),
+        key=step_key(state.saga_id, step.name, state.steps[step.name].keys_closed),
         command_id=command_id(state.secret, step.name, direction, track.attempt),
         saga_version=state.version,
         deadline_ms=expiry_ms(saga, direction, track),

@@ -246,7 +246,8 @@ def _told_before(saga: Saga | None, event: ClientRequest) -> Answer | None:
 def _refusal(saga: Saga | None, event: ClientRequest) -> Refused:
     if saga is None:
         return Refused(event.request_id, "unknown_saga", "saga_id: no saga has this id")
-    problem = f"saga_id: the saga is {saga.state.phase} and takes this no more"
+    then = "; nothing can be changed any more" if saga.state.ended else " and takes this no more"
+    problem = f"the saga is {saga.state.phase}{then}"
     return Refused(event.request_id, "wrong_phase", problem, saga.state.saga_id)
 
 

@@ -168,7 +168,7 @@ def _retry_granted(state: SagaState, entry: RetryGranted, at_ms: int) -> SagaSta
     if step is None or track is None:
         return state  # It has never been asked for: there is nothing to forgive.
     if entry.new_key:
-        step = replace(step, key_since=track.attempt)
+        step = replace(step, key_since=track.attempt, keys_closed=step.keys_closed + 1)
     # An attempt that is out, or was done, when another one follows has not vouched that it did nothing.
     doubtful = track.doubtful or track.status in ("asked", "succeeded")
     forgiven = replace(track, status="waiting", until_ms=at_ms, doubtful=doubtful, forgiven=track.attempt)

@@ -119,8 +119,8 @@ def weigh(plan: Plan, state: SagaState, operation: Operation, at_ms: int) -> Tar
             return Refusal("not_paused", f"the saga is not paused{stuck}")
         case ResumeSaga():
             return Target()
-        case ExtendDeadline(deadline_ms=deadline_ms):
-            return _weigh_extend(plan, state, deadline_ms, at_ms)
+        case ExtendDeadline():
+            return _weigh_extend(plan, state, operation, at_ms)
         case _:
             assert_never(operation)
 
@@ -178,7 +178,10 @@ def _weigh_compensate(plan: Plan, state: SagaState) -> Target | Refusal:
     return Target()
 
 
-def _weigh_extend(plan: Plan, state: SagaState, deadline_ms: int, at_ms: int) -> Target | Refusal:
+def _weigh_extend(plan: Plan, state: SagaState, operation: ExtendDeadline, at_ms: int) -> Target | Refusal:
+    deadline_ms = _extended_to(state, operation, at_ms)
+    if deadline_ms is None:
+        return Refusal("invalid_payload", "deadline: say either a moment (deadline_ms) or by how much (by_ms)")
     if state.phase != "running":
         return Refusal("already_compensating", "the saga is going back: its deadline counts no more")
     if pivot_stands(plan, state) == "passed":
@@ -236,7 +239,7 @@ def _refused_unweighed(state: SagaState, event: OperationRequested) -> Refusal |
     last = state.operations[-1] if state.operations else None
     # Only an operator of whom the asker can't have known is worth a word.
     by = f"; the last operator was {last.actor} ({last.operation})" if last is not None else ""
-    problem = f"expected_version: the saga is at version {state.version}, not {event.expected_version}{by}; look again"
+    problem = f"expected_version: the saga is at revision {state.version}, not {event.expected_version}{by}; look again"
     return Refusal("version_conflict", problem)
 
 
@@ -284,8 +287,8 @@ def _carry_out(draft: Draft, target: Target, event: OperationRequested) -> None:
             draft.add(SagaPaused(event.actor))
         case ResumeSaga(clock=clock):
             _resume(draft, stopped=clock == "stopped")
-        case ExtendDeadline(deadline_ms=deadline_ms):
-            draft.add(DeadlineExtended(deadline_ms))
+        case ExtendDeadline():
+            draft.add(DeadlineExtended(_extended_to(state, operation, draft.at_ms) or 0))
         case AbandonSaga():
             end(draft, SagaEnded("abandoned", remaining=remaining_effects(state)))
         case _:
@@ -351,6 +354,15 @@ def _compensate(draft: Draft, failure: Failure) -> None:
         turn(draft, failure)
 
 
+def _extended_to(state: SagaState, operation: ExtendDeadline, at_ms: int) -> int | None:
+    """The moment that an extension means; null unless it says exactly one thing."""
+    if (operation.deadline_ms is None) == (operation.by_ms is None):
+        return None
+    if operation.by_ms is None:
+        return operation.deadline_ms
+    return max(at_ms, state.deadline_ms or 0) + operation.by_ms
+
+
 def _resume(draft: Draft, *, stopped: bool) -> None:
     state = draft.state
     deadline_ms = state.deadline_ms
@@ -370,11 +382,15 @@ def remaining_effects(state: SagaState) -> tuple[str, ...]:
         "exhausted": "may have been done",
         "not_done": "probably not done",
     }
-    return tuple(
-        f"{name}: {words[step.do.status]}"
+    found = {
+        name: words[step.do.status]
         for name, step in state.steps.items()
         if step.do.status in words and (step.undo is None or step.undo.status not in ("succeeded", "settled"))
-    )
+    }
+    if state.stuck is not None and state.halted and state.stuck.step is not None:
+        # Its participant answered what the store has forgotten to have asked for.
+        found.setdefault(state.stuck.step, "may have been done")
+    return tuple(f"{name}: {how}" for name, how in found.items())
 
 
 def _pivot_unknown(state: SagaState) -> bool:

@@ -60,8 +60,7 @@ def _candidates(plan: Plan, state: SagaState, at_ms: int) -> list[Operation]:
     operations: list[Operation] = [ResumeSaga(), *([RetryStep()] if state.halted else [])]
     for name in names:
         operations += [RetryStep(name), SettleCompensation(_ANY_EVIDENCE, name), SkipStep(name)]
-    later_ms = max(at_ms, state.deadline_ms or 0) + _HOUR_MS
-    return [*operations, CompensateSaga(), PauseSaga(), ExtendDeadline(later_ms), AbandonSaga()]
+    return [*operations, CompensateSaga(), PauseSaga(), ExtendDeadline(by_ms=_HOUR_MS), AbandonSaga()]
 
 
 def _effect(plan: Plan, state: SagaState, operation: Operation, target: Target) -> str:
@@ -69,11 +68,17 @@ def _effect(plan: Plan, state: SagaState, operation: Operation, target: Target) 
         case RetryStep():
             return _effect_of_retry(target)
         case SkipStep() if target.direction == "undo":
-            return f"leaves what {_name(target)} did undone for good; the saga ends compensated_with_exceptions"
+            return (
+                f"leaves the effect of {_name(target)} in place for good; nothing undoes it; "
+                "the saga ends compensated_with_exceptions"
+            )
         case SkipStep():
             return f"counts {_name(target)} as done, with the result that you give, and goes on"
         case SettleCompensation():
-            return f"counts {_name(target)} as undone by hand, on your evidence, and goes on undoing the rest"
+            return (
+                f"counts {_name(target)} as undone by hand, on your evidence, and goes on undoing the rest; "
+                "the saga ends compensated_with_exceptions"
+            )
         case CompensateSaga():
             return _effect_of_compensation(plan, state)
         case PauseSaga():

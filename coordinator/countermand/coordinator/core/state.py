@@ -50,13 +50,14 @@ class Track(msgspec.Struct, frozen=True, array_like=True):
 class StepState(msgspec.Struct, frozen=True, array_like=True):
     """Both directions of a step that has been asked for.
 
-    `key_since` is the last attempt under the step's former key: a rejection closed that one, and an operator had the
-    step tried again under a new one.
+    `keys_closed` counts the keys that rejections closed, after each of which an operator had the step tried again under
+    a new one; `key_since` is the last attempt under the one before.
     """
 
     do: Track
     undo: Track | None = None
     key_since: int = 0
+    keys_closed: int = 0
 
     def track(self, direction: Direction) -> Track | None:
         return self.do if direction == "do" else self.undo

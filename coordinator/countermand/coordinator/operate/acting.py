@@ -14,7 +14,7 @@ from countermand.coordinator.operate.requests import Requests
 from countermand.coordinator.ports import SagaStore
 from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import Accepted, OperateMessage, Refused
-from countermand.schemas.operations import Operation, RetryStep, name_of
+from countermand.schemas.operations import CompensateSaga, Operation, RetryStep, name_of
 
 POLL_S: Final = 0.1
 
@@ -87,6 +87,8 @@ async def follow(store: SagaStore, before: Saga, operation: Operation, *, timeou
 
 def effect_of(before: Saga, now: Saga, operation: Operation) -> Effect:
     """What came of an operation, from the saga as it was and as it is."""
+    if isinstance(operation, CompensateSaga) and now.state.phase == "running" and now.state.turn is not None:
+        return Effect("pending", "the saga turns back as soon as its pivot has answered that it was not done")
     if not isinstance(operation, RetryStep):
         return Effect("took_effect", _state_in_words(now), stuck=now.state.stuck is not None)
     name = operation.step or (None if before.state.stuck is None else before.state.stuck.step)

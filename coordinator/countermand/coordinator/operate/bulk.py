@@ -59,10 +59,15 @@ Result = Act | Unanswered
 
 
 class Report(msgspec.Struct):
-    """Exact numbers: `chosen` is the sum of the four after it. `stopped`: the run was told to stop, or gave up."""
+    """Exact numbers, at any moment of the run: `chosen` is the sum of the five after it.
+
+    `done_before` are those that an earlier run under the same key had been accepted for; `unanswered` also those that
+    were on their way when a run was broken off. `stopped`: the run was told to stop, or gave up.
+    """
 
     chosen: int
     accepted: int = 0
+    done_before: int = 0
     refused: int = 0
     unanswered: int = 0
     untouched: int = 0
@@ -109,6 +114,11 @@ async def preview(store: SagaStore, filter_: Filter, operation: Operation, *, li
     return Preview(len(selection.sagas), selection.more, tuple(chosen), tuple(refused.values()))
 
 
+def report_on(chosen: Sequence[Saga]) -> Report:
+    """The report of a run that has not begun."""
+    return Report(len(chosen), untouched=len(chosen))
+
+
 async def run(
     requests: Requests,
     chosen: Sequence[Saga],
@@ -119,13 +129,14 @@ async def run(
     key: str,
     rate_per_s: float,
     stop: asyncio.Event,
+    report: Report,
     told: Callable[[Result], None],
-) -> Report:
+) -> None:
     """Asks for the operation, one saga after another at this pace, until all are done or `stop` is set.
 
-    What is on its way when it is stopped is waited for: the report's numbers are exact. `told` gets each result.
+    What is on its way when it is stopped is waited for. `report` is kept right all the time, also for whoever breaks
+    the run off; `told` gets each result, and if it can't take it (a closed pipe), that stops the run too.
     """
-    report = Report(len(chosen), untouched=len(chosen))
     room = asyncio.Semaphore(IN_FLIGHT_MAX)
     silence = 0
 
@@ -152,7 +163,10 @@ async def run(
         finally:
             room.release()
         _count(report, result)
-        told(result)
+        try:
+            told(result)
+        except OSError:
+            stop.set()
 
     loop = asyncio.get_running_loop()
     begun_s = loop.time()
@@ -163,9 +177,10 @@ async def run(
             if stop.is_set():
                 report.stopped = True
                 break
+            # Until its answer has come, nobody knows.
             report.untouched -= 1
+            report.unanswered += 1
             group.create_task(act(saga))
-    return report
 
 
 async def effects(
@@ -204,7 +219,7 @@ async def _refusal(
     if state.version != version:
         return Refusal("version_conflict", "the saga has moved on since it was chosen")
     if state.ended:
-        return Refusal("wrong_phase", f"the saga is {state.phase}")
+        return Refusal("wrong_phase", f"the saga is {state.phase}; nothing can be changed any more")
     if state.definition_hash not in plans:
         definition = await store.definition(state.definition_hash)
         plans[state.definition_hash] = None if definition is None else Plan(definition)
@@ -216,13 +231,16 @@ async def _refusal(
 
 
 def _count(report: Report, result: Result) -> None:
-    match result:
-        case Act(answer=Accepted()):
+    if isinstance(result, Unanswered):
+        return
+    report.unanswered -= 1
+    match result.answer:
+        case Accepted(duplicate=True):
+            report.done_before += 1
+        case Accepted():
             report.accepted += 1
-        case Act():
+        case _:
             report.refused += 1
-        case Unanswered():
-            report.unanswered += 1
 
 
 async def _wait_for_turn(stop: asyncio.Event, at_s: float) -> None:

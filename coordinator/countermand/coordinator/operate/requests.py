@@ -4,25 +4,36 @@ import asyncio
 import secrets
 from typing import Final
 
+import structlog
+
 from countermand.coordinator.intake import incoming
+from countermand.coordinator.operate.reaching import CONNECT_TIMEOUT_S, reach_broker
 from countermand.schemas.envelope import read_answer, write_request
-from countermand.schemas.errors import BrokerUnavailable
+from countermand.schemas.errors import BrokerUnavailable, MalformedMessage
 from countermand.schemas.identifiers import inbox_key
 from countermand.schemas.messages import Answer, Outcome, RequestMessage
 from countermand.schemas.topology import Topology
 from countermand.wire import Confirmed, Consumer, Message, Publisher, end
 
+log = structlog.get_logger(__name__)
+
 ANSWERS_AT_ONCE: Final = 100
+
+
+class NoAnswer(BrokerUnavailable):
+    """The request was sent, and nobody answered in time. It may be carried out all the same."""
 
 
 class Requests:
     """A connection for requests, any number of them at once; use it as a context manager.
 
-    `queue` is what requests carry as `reply_to`.
+    `queue` is what requests carry as `reply_to`. Opening it raises NoConnection at once where nobody listens; an answer
+    is waited for `timeout_s`.
     """
 
     def __init__(self, amqp_url: str, topology: Topology, *, timeout_s: float = 10.0) -> None:
         client_id = f"cli-{secrets.token_hex(8)}"
+        self._amqp_url = amqp_url
         self._topology = topology
         self._timeout_s = timeout_s
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
@@ -39,6 +50,7 @@ class Requests:
         )
 
     async def __aenter__(self) -> "Requests":
+        await reach_broker(self._amqp_url, timeout_s=min(self._timeout_s, CONNECT_TIMEOUT_S))
         await self._publisher.start()
         await self._consumer.start()
         try:
@@ -77,11 +89,11 @@ class Requests:
         try:
             (outcome,) = await self._publisher.publish([message])
             if not isinstance(outcome, Confirmed):
-                raise BrokerUnavailable(f"the request was not confirmed: {outcome}")
+                raise NoAnswer(f"the request was not confirmed: {outcome}")
             async with asyncio.timeout(self._timeout_s):
                 return await answer
         except TimeoutError as error:
-            raise BrokerUnavailable("no coordinator answered in time; is one running?") from error
+            raise NoAnswer("no coordinator answered in time; is one running?") from error
         finally:
             self._waiting.pop(request.request_id, None)
 
@@ -107,7 +119,12 @@ class Requests:
         while True:
             deliveries = await self._consumer.next_batch(ANSWERS_AT_ONCE)
             for delivery in deliveries:
-                answer = read_answer(incoming(delivery))
+                try:
+                    answer = read_answer(incoming(delivery))
+                except MalformedMessage as error:
+                    # Whoever wrote it, those who wait for other answers must not wait in vain.
+                    log.warning("answer_unreadable", field=error.field, problem=error.problem)
+                    continue
                 if isinstance(answer, Outcome):
                     self._outcomes.put_nowait(answer)
                 elif (waiting := self._waiting.get(answer.request_id)) is not None and not waiting.done():
