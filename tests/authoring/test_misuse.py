@@ -1,15 +1,20 @@
 """What a document can't carry is refused at once, with the author's line and what to write instead."""
 
+import contextlib
 import copy
 import json
 import math
+import pickle
 from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from authoring.orders import AuthorisePayment, CapturePayment, Line, Order, QuoteShipping, ReserveStock
+from authoring.orders import AuthorisePayment, CapturePayment, Line, Order, QuoteShipping, ReserveStock, fulfil
 from countermand.participants.saga import Retry, parallel, pivot, saga, step
 from countermand.schemas import Command, DefinitionError
 
@@ -39,6 +44,11 @@ def matched(order: Any) -> str:
 
 async def awaited(order: Any) -> None:
     await order
+
+
+def swallowed(order: Any) -> None:
+    with contextlib.suppress(Exception):
+        _ = order.total * 2
 
 
 MISUSES: dict[str, tuple[Body, str]] = {
@@ -76,7 +86,26 @@ MISUSES: dict[str, tuple[Body, str]] = {
     "match": (matched, "in isinstance or match"),
     "await": (lambda order: awaited(order).send(None), "drop the await"),
     "with": (lambda order: order.__enter__(), "in await or with"),
-    "json": (lambda order: json.dumps(order.id), "is used"),
+    "json": (lambda order: json.dumps(order.id), "input.id (str) is used by dumps()"),
+    "msgspec": (lambda order: msgspec.json.encode(order.id), "no function of Python's can work on them"),
+    "pickle": (lambda order: pickle.dumps(order.id), "in a pickle"),
+    "decimal": (lambda order: Decimal(order.total), "conversion from a traced value to Decimal"),
+    "join of texts": (lambda order: ",".join([order.id]), "expected str instance, a traced value found"),
+    "date": (lambda order: datetime.fromisoformat(order.id), "let the participant do it"),
+    "path": (lambda order: Path(order.id), "input.id (str) is used by Path()"),
+    "next": (lambda order: next(order.lines), "in a loop or unpacking"),
+    "as dict": (lambda order: dict(order.labels), 'read its entries with ["key"]'),
+    "__dict__": (lambda order: order.__dict__, "a place in a saga's data has no __dict__"),
+    "index by a place": (lambda order: order.lines[order.total], "input.lines[input.total]: which entry that is shows"),
+    "key by a place": (lambda order: order.labels[order.id], "let the participant look it up"),
+    "forgotten step": (
+        lambda order: CapturePayment(payment_id=order.id).receipt,  # type: ignore[attr-defined]
+        "if its result is meant, write step(CapturePayment(…)).receipt",
+    ),
+    "missing field": (lambda order: step(CapturePayment()), "Missing required argument 'payment_id'"),  # type: ignore[call-arg]
+    "class of a command": (lambda order: step(CapturePayment), "write CapturePayment(…) with its fields"),  # type: ignore[arg-type]
+    "saga in a saga": (lambda order: fulfil(order), "a client starts it"),  # type: ignore[operator]
+    "swallowed": (swallowed, "input.total (int) is used in arithmetic"),
     "no such field": (lambda order: order.nope, "its fields are: id, lines, total, address, labels, pair"),
     "no such inner field": (lambda order: order.address.zip, "Address has no field 'zip'"),
     "from the end": (lambda order: order.lines[-1], "count from the front"),

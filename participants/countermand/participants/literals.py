@@ -4,7 +4,6 @@ Traced values become `{"$": "…"}`; everything else becomes the JSON that msgsp
 the wire uses.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,9 +11,21 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from countermand.participants.shapes import ANY, Shape, describe, fits, is_any, shape_of, variants, wire_key
+from countermand.participants.shapes import (
+    ANY,
+    Shape,
+    describe,
+    fits,
+    is_any,
+    model_fields,
+    shape_of,
+    variants,
+    wire_key,
+)
 from countermand.participants.tracing import MARK, author_line, is_traced, opened
 from countermand.schemas.errors import DefinitionError
+from countermand.schemas.models import builtins_hook, decode_hook, is_model, split_complaint
+from countermand.schemas.stand_ins import holds_stand_in
 
 
 def template_of(value: Any, shape: Shape, where: str) -> Any:
@@ -30,7 +41,7 @@ def template_of(value: Any, shape: Shape, where: str) -> Any:
         return {"$": path.text}
     if isinstance(value, msgspec.Struct):
         return _object(value, shape, where)
-    if not _holds_traced(value):
+    if not holds_stand_in(value):
         return _literal(value, shape, where)
     if isinstance(value, Mapping):
         return _mapping(value, shape, where)
@@ -40,7 +51,9 @@ def template_of(value: Any, shape: Shape, where: str) -> Any:
 
 
 def _object(value: Any, shape: Shape, where: str) -> Any:
-    """A struct, or a dataclass or named tuple with a traced value somewhere inside."""
+    """A struct, or a dataclass, named tuple or model with a traced value somewhere inside."""
+    if is_model(type(value)):
+        return _model(value, shape, where)
     own = shape_of(type(value), where)
     if not isinstance(own, inspect.StructType | inspect.DataclassType | inspect.NamedTupleType):
         raise _error(where, f"a traced value can't stand inside a {type(value).__name__}")
@@ -56,18 +69,35 @@ def _object(value: Any, shape: Shape, where: str) -> Any:
             place = f"{where}.{field.name}"
             items[wire_key(own, position)] = template_of(part, declared.fields[position].type, place)
     as_list = isinstance(own, inspect.NamedTupleType) or (isinstance(own, inspect.StructType) and own.array_like)
-    if not _holds_traced(value):
+    if not holds_stand_in(value):
         _require_valid(value, where)
     return list(items.values()) if as_list else items
+
+
+def _model(value: Any, shape: Shape, where: str) -> dict[str, Any]:
+    own = shape_of(type(value), where)
+    if not fits(own, shape):
+        raise _error(where, f"expected {describe(shape)}, got {describe(own)}")
+    try:
+        fields = model_fields(type(value))
+    except DefinitionError as error:
+        raise _error(where, error.problem) from None
+    literals = {field.name for field in fields if not holds_stand_in(getattr(value, field.name))}
+    # By the model's own serializers, and without its warnings: they are about what is traced.
+    items: dict[str, Any] = value.model_dump(mode="json", by_alias=True, include=literals, warnings=False)
+    for field in fields:
+        if field.name not in literals:
+            items[field.encode_name] = template_of(getattr(value, field.name), field.type, f"{where}.{field.name}")
+    return items
 
 
 def _require_valid(value: Any, where: str) -> None:
     """Constraints such as `Meta(ge=1)`, of which the shapes say nothing."""
     try:
-        msgspec.convert(msgspec.to_builtins(value, str_keys=True), type(value), str_keys=True)
+        msgspec.convert(_plain(value), type(value), str_keys=True, dec_hook=decode_hook)
     except msgspec.ValidationError as error:
-        problem, _, path = str(error).partition(" - at `$")
-        raise _error(where + path.rstrip("`"), problem) from error
+        problem, path = split_complaint(error)
+        raise _error(where + path, problem) from error
 
 
 def _list(value: Sequence[Any], shape: Shape, where: str) -> list[Any]:
@@ -82,7 +112,7 @@ def _list(value: Sequence[Any], shape: Shape, where: str) -> list[Any]:
 def _mapping(value: Mapping[Any, Any], shape: Shape, where: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, part in value.items():
-        (name,) = msgspec.to_builtins({key: None}, str_keys=True)
+        (name,) = _plain({key: None})
         if (item := _value(shape, name)) is None:
             raise _error(f"{where}[{name!r}]", f"expected {describe(shape)}, got an object with this key")
         found[name] = template_of(part, item, f"{where}[{name!r}]")
@@ -91,7 +121,7 @@ def _mapping(value: Mapping[Any, Any], shape: Shape, where: str) -> dict[str, An
 
 def _literal(value: Any, shape: Shape, where: str) -> Any:
     try:
-        plain = msgspec.to_builtins(value, str_keys=True)
+        plain = _plain(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise _error(where, f"{type(value).__name__} can't be sent as JSON: {error}") from error
     for leaf in _leaves(plain):
@@ -116,12 +146,13 @@ def _accepts(value: Any, plain: Any, shape: Shape) -> bool:
                 accepted = plain in values
             case inspect.EnumType(cls=cls):
                 accepted = isinstance(value, cls)
+            case inspect.CustomType(cls=cls):
+                accepted = isinstance(value, cls)
             case inspect.StructType() | inspect.DataclassType() | inspect.NamedTupleType() | inspect.TypedDictType():
                 accepted = _converts(plain, variant.cls)
             case inspect.DictType():
                 accepted = isinstance(value, Mapping) and all(
-                    _accepts(part, msgspec.to_builtins(part, str_keys=True), variant.value_type)
-                    for part in value.values()
+                    _accepts(part, _plain(part), variant.value_type) for part in value.values()
                 )
             case _ if isinstance(value, list | tuple | set | frozenset):
                 accepted = _accepts_items(value, variant)
@@ -136,18 +167,21 @@ def _accepts_items(value: Any, shape: Shape) -> bool:
     if isinstance(shape, inspect.TupleType) and len(shape.item_types) != len(value):
         return False
     return all(
-        (expected := _item(shape, index)) is not None
-        and _accepts(item, msgspec.to_builtins(item, str_keys=True), expected)
+        (expected := _item(shape, index)) is not None and _accepts(item, _plain(item), expected)
         for index, item in enumerate(value)
     ) and (bool(value) or isinstance(shape, inspect.TupleType) or _item(shape, 0) is not None)
 
 
 def _converts(plain: Any, type_: Any) -> bool:
     try:
-        msgspec.convert(plain, type_, builtin_types=(), str_keys=True)
+        msgspec.convert(plain, type_, builtin_types=(), str_keys=True, dec_hook=decode_hook)
     except msgspec.ValidationError:
         return False
     return True
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value, str_keys=True, enc_hook=builtins_hook)
 
 
 def _leaves(plain: Any) -> Iterator[Any]:
@@ -160,22 +194,6 @@ def _leaves(plain: Any) -> Iterator[Any]:
             yield from _leaves(value)
     else:
         yield plain
-
-
-def _holds_traced(value: Any) -> bool:
-    if is_traced(value):
-        return True
-    if isinstance(value, str | bytes | int | float | None):
-        return False
-    if isinstance(value, Mapping):
-        return any(map(_holds_traced, value.values()))
-    if isinstance(value, list | tuple | set | frozenset):
-        return any(map(_holds_traced, value))
-    if isinstance(value, msgspec.Struct):
-        return any(_holds_traced(getattr(value, name)) for name in value.__struct_fields__)
-    if dataclasses.is_dataclass(value):
-        return any(_holds_traced(getattr(value, field.name)) for field in dataclasses.fields(value))
-    return False
 
 
 def _item(shape: Shape, index: int) -> Shape | None:

@@ -14,22 +14,25 @@ The function runs once, at import, and is written down as a document; `fulfil` i
 ever runs it again, so it needs no care about determinism. See `tracing` for what its values can and can't do.
 """
 
+import dataclasses
 import inspect
 import re
 import sys
 import typing
-from collections.abc import Callable
-from types import NoneType
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, NoneType
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from countermand.participants.examples import example
 from countermand.participants.literals import template_of
+from countermand.participants.reading import unseen_mistake
 from countermand.participants.shapes import shape_of
 from countermand.participants.timing import Duration, Retry, milliseconds
-from countermand.participants.tracing import Group, Trace, author_line, current_trace
+from countermand.participants.tracing import Group, Trace, author_line, current_trace, line_shown
 from countermand.schemas.codec import check_body, decode_body, encode
-from countermand.schemas.contract import Command, command_info
+from countermand.schemas.contract import ResultsIn, command_info, is_command
 from countermand.schemas.definition import (
     STEP_TIMEOUT_MS,
     Definition,
@@ -45,7 +48,9 @@ from countermand.schemas.definition import (
 )
 from countermand.schemas.errors import DefinitionError, InvalidIdentifier
 from countermand.schemas.identifiers import checked_name, checked_slug
-from countermand.schemas.lint import Finding, lint
+from countermand.schemas.lint import Finding, errors, lint
+from countermand.schemas.models import is_model
+from countermand.schemas.stand_ins import is_stand_in
 from countermand.schemas.template import parse_path
 
 __all__ = ["saga", "step", "pivot", "parallel", "sequence", "Retry", "Saga", "Duration"]
@@ -60,15 +65,25 @@ _CHILD = re.compile(r"\.(?:nodes|branches)\[(\d+)\]")
 class Saga(Generic[In, Out]):
     """A saga that has been written down. Made by `@saga`.
 
-    `definition` is the document as a value, `document` its canonical bytes, `hash` its identity.
+    `definition` is the document as a value, `document` its canonical bytes, `hash` its identity; `lines` says where
+    each step was written (`file:line`).
     """
 
-    def __init__(self, definition: Definition, input_type: Any, outcome_type: Any) -> None:
+    def __init__(
+        self,
+        definition: Definition,
+        input_type: Any,
+        outcome_type: Any,
+        result_types: Mapping[str, Any] = MappingProxyType({}),
+        lines: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.definition = definition
         self.document = canonical(definition)
         self.hash = definition_hash(definition)
         self.input_type = input_type
         self.outcome_type = outcome_type
+        self._result_types = result_types
+        self.lines = lines
 
     @property
     def name(self) -> str:
@@ -98,17 +113,28 @@ class Saga(Generic[In, Out]):
         outcome: Out = decode_body(bytes(result), self.outcome_type, field="outcome")
         return outcome
 
+    def example_results(self) -> dict[str, bytes]:
+        """An example of each step's result as JSON, by step; of a type that only its author can judge, none."""
+        found = {name: example(type_, name) for name, type_ in self._result_types.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
     def __repr__(self) -> str:
         return f"<Saga {self.definition.label} {self.hash[:12]}>"
 
 
 def saga(
-    name: str, *, version: int, deadline: Duration | None = None
+    name: str,
+    *,
+    version: int,
+    deadline: Duration | None = None,
+    timeout: Duration | None = None,
+    retry: Retry | None = None,
 ) -> Callable[[Callable[[In], Out]], Saga[In, Out]]:
     """Writes a function down as the saga `name`.
 
     `version` begins with 1 and changes whenever the content does. When `deadline`, counted from the start, passes
-    before the pivot, the saga is compensated.
+    before the pivot, the saga is compensated. `timeout` and `retry` are for the actions of steps that don't say their
+    own; a step after the pivot keeps its own retry all the same, because it is tried until it succeeds.
 
     Raises:
         DefinitionError: at once, with the line of the author's code and what to write instead.
@@ -117,6 +143,7 @@ def saga(
     try:
         checked_slug("name", name)
         deadline_ms = None if deadline is None else milliseconds("deadline", deadline)
+        timeout_ms, policy = _timeout("timeout", timeout, STEP_TIMEOUT_MS), _default_policy(retry)
     except (DefinitionError, InvalidIdentifier) as error:
         raise DefinitionError(place, str(error)) from None
     if type(version) is not int:
@@ -126,20 +153,22 @@ def saga(
     def write_down(function: Callable[[In], Out]) -> Saga[In, Out]:
         input_type, outcome_type = _signature(function, scope, place)
         outcome_shape = shape_of(outcome_type, place)
-        trace = Trace(name)
+        _read_through(function)
+        trace = Trace(name, timeout_ms=timeout_ms, retry=policy)
         outcome = trace.run(
             function, shape_of(input_type, place), lambda value: template_of(value, outcome_shape, "the outcome")
         )
         definition = Definition(1, name, version, trace.root(), deadline_ms, outcome)
-        if findings := lint(definition):
+        if findings := errors(lint(definition)):
             raise _unsound(findings, definition, trace, place)
-        return Saga(_read_back(definition, place), input_type, outcome_type)
+        lines = {each.name: trace.line_of(each.name) or place for each in definition.steps()}
+        return Saga(_read_back(definition, place), input_type, outcome_type, trace.result_types, lines)
 
     return write_down
 
 
 def step(
-    command: Command[R],
+    command: ResultsIn[R],
     *,
     name: str | None = None,
     timeout: Duration | None = None,
@@ -149,8 +178,9 @@ def step(
 ) -> R:
     """Asks for one action of a participant; what it gives stands for the result in later steps.
 
-    `name` is the contract's name unless given. `timeout` (default 30 s) is for one attempt. `undo_timeout` and
-    `undo_retry` are for the compensation. A step after the pivot can't be undone and is tried until it succeeds.
+    `name` is the contract's name unless given; a contract that is used twice needs one. `timeout` (the saga's, or 30 s)
+    is for one attempt. `undo_timeout` and `undo_retry` are for the compensation. A step after the pivot can't be undone
+    and is tried until it succeeds.
 
     Raises:
         DefinitionError: with the author's line.
@@ -161,7 +191,7 @@ def step(
 
 
 def pivot(
-    command: Command[R],
+    command: ResultsIn[R],
     *,
     name: str | None = None,
     timeout: Duration | None = None,
@@ -186,6 +216,12 @@ def sequence() -> Group:
     return Group("sequence()", parallel=False)
 
 
+def _read_through(function: Callable[..., Any]) -> None:
+    mistake = unseen_mistake(function, lambda called: called is step or called is pivot, (parallel, sequence))
+    if mistake is not None:
+        raise DefinitionError(line_shown(function.__code__.co_filename, mistake.line), mistake.problem)
+
+
 def _written(
     word: str,
     command: Any,
@@ -195,17 +231,19 @@ def _written(
     retries: tuple[Retry | None, Retry | None],
 ) -> Any:
     trace = current_trace(word)
-    if not issubclass(type(command), Command):
-        raise DefinitionError(author_line(), f"{word} takes a command, not {type(command).__name__}")
     contract = type(command)
+    if not is_command(contract):
+        raise DefinitionError(author_line(), f"{word} takes a command, not {_mistaken(command)}")
     try:
         info = command_info(contract)
         step_name = checked_name("name", info.name if name is None else name)
-        timeout_ms, undo_timeout_ms = _timeout("timeout", timeouts[0]), _timeout("undo_timeout", timeouts[1])
+        timeout_ms = _timeout("timeout", timeouts[0], trace.timeout_ms)
+        undo_timeout_ms = _timeout("undo_timeout", timeouts[1], STEP_TIMEOUT_MS)
         retry, undo_retry = _policy("retry", retries[0]), _policy("undo_retry", retries[1])
     except (DefinitionError, InvalidIdentifier) as error:
         raise DefinitionError(author_line(), f"{contract.__name__}: {error}") from None
     trace.claim(step_name)
+    trace.result_types[step_name] = info.result_type
     undone = kind == "compensatable"
     trace.add(
         StepNode(
@@ -217,7 +255,7 @@ def _written(
             compensation=info.compensatable or not undone,
             because=info.because if undone else "",
             timeout_ms=timeout_ms,
-            retry=retry,
+            retry=trace.retry if retry is None and kind != "retriable" else retry,
             undo_timeout_ms=undo_timeout_ms,
             undo_retry=undo_retry,
         )
@@ -225,8 +263,18 @@ def _written(
     return trace.value(parse_path(f"steps.{step_name}"), shape_of(info.result_type, author_line()))
 
 
-def _timeout(field: str, duration: Duration | None) -> int:
-    return STEP_TIMEOUT_MS if duration is None else milliseconds(field, duration)
+def _mistaken(value: Any) -> str:
+    if is_stand_in(value):
+        return "a value of the saga: make a command of it"
+    if is_command(value):
+        return f"the class: write {value.__name__}(…) with its fields"
+    if is_model(type(value)) or dataclasses.is_dataclass(type(value)):
+        return f'{type(value).__name__}; write @command(participant="…") above its class'
+    return type(value).__name__
+
+
+def _timeout(field: str, duration: Duration | None, default_ms: int) -> int:
+    return default_ms if duration is None else milliseconds(field, duration)
 
 
 def _policy(field: str, retry: Retry | None) -> RetryPolicy | None:
@@ -237,6 +285,13 @@ def _policy(field: str, retry: Retry | None) -> RetryPolicy | None:
             field, f"expected Retry(…) from countermand.participants.saga, not {type(retry).__name__}"
         )
     return retry.policy(field)
+
+
+def _default_policy(retry: Retry | None) -> RetryPolicy | None:
+    policy = _policy("retry", retry)
+    if policy is not None and policy.attempts_max is None:
+        raise DefinitionError("retry.attempts", "a default ends at some time; say attempts=None at the step itself")
+    return policy
 
 
 def _signature(function: Callable[..., Any], scope: dict[str, Any], place: str) -> tuple[Any, Any]:

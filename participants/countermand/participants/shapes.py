@@ -1,16 +1,19 @@
 """What a traced value knows about itself: its declared type, which fields that has, and where it fits.
 
 msgspec's own reading of types is used throughout, so that renamed fields, dataclasses, typed dicts, generics and
-forward references mean here what they mean on the wire.
+forward references mean here what they mean on the wire. Pydantic's models are to msgspec a type that only their
+author can judge; what is inside them is read from pydantic.
 """
 
 import types
-from typing import Any, Final, get_origin
+from collections.abc import Iterator
+from typing import Any, Final, Union, get_args, get_origin
 
 import msgspec
 from msgspec import inspect
 
 from countermand.schemas.errors import DefinitionError
+from countermand.schemas.models import is_model, is_root_model
 from countermand.schemas.template import Key
 
 Shape = inspect.Type
@@ -34,9 +37,14 @@ def shape_of(type_: Any, where: str) -> Shape:
         DefinitionError: it can't be sent as JSON, or names something that doesn't exist.
     """
     try:
-        return inspect.type_info(type_)
+        shape = inspect.type_info(type_)
     except (TypeError, NameError) as error:
         raise DefinitionError(where, f"{type_!r} can't be sent as JSON: {error}") from error
+    for part in _parts(shape, set()):
+        if isinstance(part, inspect.DataclassType) and hasattr(part.cls, "__pydantic_validator__"):
+            problem = f"{describe(part)} is a dataclass of pydantic's, whose validators would never run here"
+            raise DefinitionError(where, f"{problem}; derive it from pydantic.BaseModel, or use Python's own dataclass")
+    return shape
 
 
 def variants(shape: Shape) -> tuple[Shape, ...]:
@@ -55,7 +63,35 @@ def is_nothing(shape: Shape) -> bool:
 
 def is_any(shape: Shape) -> bool:
     """Whether everything may have this shape: `Any`, `object` and types that only their author can judge."""
-    return isinstance(shape, inspect.AnyType | inspect.RawType | inspect.CustomType)
+    if isinstance(shape, inspect.CustomType):
+        return not is_model(shape.cls) or is_root_model(shape.cls)
+    return isinstance(shape, inspect.AnyType | inspect.RawType)
+
+
+def model_names(model: Any, name: str) -> tuple[str, ...]:
+    """The keys under which a model takes one of its fields, the one that it writes first."""
+    field = model.model_fields[name]
+    told = field.validation_alias
+    taken = [told] if isinstance(told, str) else [key for key in getattr(told, "choices", ()) if isinstance(key, str)]
+    by_name = model.model_config.get("populate_by_name") or model.model_config.get("validate_by_name")
+    if told is None or by_name:
+        taken.append(name)
+    written = field.serialization_alias or name
+    return tuple(sorted(taken, key=lambda key: key != written))
+
+
+def model_fields(model: Any) -> tuple[inspect.Field, ...]:
+    """The fields of a pydantic model as msgspec would describe them.
+
+    Raises:
+        DefinitionError: a field is written under another name than it is read, so it would never arrive.
+    """
+    if not model.__pydantic_complete__:
+        model.model_rebuild()
+    if model.__pydantic_decorators__.model_serializers:
+        problem = "it has a model_serializer, so nobody knows its fields on the wire; pass it whole"
+        raise DefinitionError("", f"{model.__name__}: {problem}")
+    return tuple(_model_field(model, name, field) for name, field in model.model_fields.items())
 
 
 def attribute(shape: Shape, name: str) -> tuple[Key, Shape]:
@@ -137,12 +173,16 @@ def _joined(found: list[tuple[Key, Shape]], shape: Shape) -> tuple[Key, Shape]:
 
 
 def _attribute(shape: Shape, name: str) -> tuple[Key, Shape]:
+    if isinstance(shape, inspect.CustomType) and is_model(shape.cls):
+        return _model_attribute(shape, name)
     if is_any(shape):
         return name, ANY
     if not isinstance(shape, inspect.StructType | inspect.DataclassType | inspect.NamedTupleType):
         how = ', read its entries with ["key"]' if isinstance(shape, inspect.DictType | inspect.TypedDictType) else ""
         raise DefinitionError(
-            "", f"{describe(shape)} has no field {name!r}{how}; methods can't run while a saga is written down"
+            "",
+            f"{describe(shape)} has no field {name!r}{how}; methods can't run while a saga is written "
+            "down: let the participant do it",
         )
     for position, field in enumerate(shape.fields):
         if field.name == name:
@@ -150,6 +190,56 @@ def _attribute(shape: Shape, name: str) -> tuple[Key, Shape]:
             return wire_key(shape, position), field.type
     names = ", ".join(field.name for field in shape.fields) or "none"
     raise DefinitionError("", f"{describe(shape)} has no field {name!r}; its fields are: {names}")
+
+
+def _model_attribute(shape: inspect.CustomType, name: str) -> tuple[Key, Shape]:
+    if is_root_model(shape.cls):
+        raise DefinitionError("", f"{describe(shape)} is on the wire what it wraps, without a field; pass it whole")
+    model: Any = shape.cls
+    fields = model_fields(model)
+    found = next((field for field in fields if field.name == name), None)
+    if found is not None and not model.model_fields[name].exclude:
+        return found.encode_name, found.type
+    if found is not None:
+        raise DefinitionError("", f"{describe(shape)}.{name} is excluded from the JSON, so nobody gets to read it")
+    if name in model.model_computed_fields:
+        problem = f"{describe(shape)}.{name} is computed, so it is not there in JSON that others write"
+        raise DefinitionError("", f"{problem}; make it a field, or compute it in the participant")
+    names = ", ".join(field.name for field in fields) or "none"
+    raise DefinitionError("", f"{describe(shape)} has no field {name!r}; its fields are: {names}")
+
+
+def _model_field(model: Any, name: str, field: Any) -> inspect.Field:
+    written = field.serialization_alias or name
+    if written not in model_names(model, name):
+        problem = f"is written as {written!r} and not read under that name; give it one alias for both"
+        raise DefinitionError("", f"{model.__name__}.{name} {problem}")
+    return inspect.Field(name, written, _annotated(field.annotation), field.is_required())
+
+
+def _annotated(annotation: Any) -> Shape:
+    """The shape of a model's field; pydantic knows more types, and more unions, than msgspec does."""
+    try:
+        return inspect.type_info(annotation)
+    except TypeError:
+        if get_origin(annotation) in (Union, types.UnionType):
+            return inspect.UnionType(tuple(map(_annotated, get_args(annotation))))
+        return ANY
+
+
+def _parts(shape: Any, seen: set[int]) -> Iterator[Shape]:
+    """The shape and all shapes inside it. Types may hold themselves."""
+    if id(shape) in seen:
+        return
+    seen.add(id(shape))
+    if isinstance(shape, inspect.Type):
+        yield shape
+    if isinstance(shape, inspect.Type | inspect.Field):
+        for name in shape.__struct_fields__:
+            yield from _parts(getattr(shape, name), seen)
+    elif isinstance(shape, tuple):
+        for part in shape:
+            yield from _parts(part, seen)
 
 
 def _refuse_absent(shape: _Fielded, field: inspect.Field) -> None:

@@ -17,15 +17,20 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import Any, Final, NoReturn
 
+from countermand.participants.constructing import models_take_traced_values
+from countermand.participants.misuses import IN_POST_INIT, LOOKED_AT, MISUSES, explained
 from countermand.participants.shapes import Shape, attribute, describe, entry, is_nothing
-from countermand.schemas.definition import Node, ParallelNode, SequenceNode, StepNode
+from countermand.schemas import stand_ins
+from countermand.schemas.definition import STEP_TIMEOUT_MS, Node, ParallelNode, RetryPolicy, SequenceNode, StepNode
 from countermand.schemas.errors import DefinitionError
+from countermand.schemas.models import is_models_complaint
+from countermand.schemas.stand_ins import StandIn
 from countermand.schemas.template import Key, Path, parse_path
 
 # Stands in the repr of every traced value, so that text made from one is recognised in a literal.
 MARK: Final = "<traced "
 
-_OWN: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_OWN: Final = tuple(os.path.dirname(os.path.abspath(file)) + os.sep for file in (__file__, stand_ins.__file__))
 _LIBRARIES: Final = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib"))
 
 _current: ContextVar["Trace | None"] = ContextVar("countermand_trace", default=None)
@@ -38,12 +43,25 @@ def author_line() -> str:
     while frame is not None:
         file = frame.f_code.co_filename
         if not os.path.abspath(file).startswith(_OWN):
-            place = f"{_shown(file)}:{frame.f_lineno}"
-            if not file.startswith(("<frozen", *_LIBRARIES)):
+            place = line_shown(file, frame.f_lineno)
+            if not _is_library(file):
                 return place
             fallback = fallback or place
         frame = frame.f_back
     return fallback
+
+
+def _is_library(file: str) -> bool:
+    return file.startswith(("<frozen", *_LIBRARIES))
+
+
+def _called_by_author() -> str:
+    """The name of the library's function that the author's line has called."""
+    frame: FrameType | None = sys._getframe(2)
+    name = ""
+    while frame is not None and _is_library(frame.f_code.co_filename):
+        name, frame = frame.f_code.co_qualname, frame.f_back
+    return name.removesuffix(".__init__").removesuffix(".__new__")
 
 
 def current_trace(what: str) -> "Trace":
@@ -87,14 +105,23 @@ class Group:
 
 
 class Trace:
-    """One run of one saga function."""
+    """One run of one saga function.
 
-    def __init__(self, label: str) -> None:
+    `timeout_ms` and `retry` are for steps that say nothing of their own.
+    """
+
+    def __init__(self, label: str, *, timeout_ms: int = STEP_TIMEOUT_MS, retry: RetryPolicy | None = None) -> None:
         self.label = label
+        self.timeout_ms = timeout_ms
+        self.retry = retry
+        # The first misuse that came from the author's own line. If they catch it, the document would be wrong.
+        self.misuse: DefinitionError | None = None
         self.pivot_passed = False
         self._root = Group("saga", parallel=False)
         self._open = [self._root]
         self._lines: dict[str, str] = {}
+        # The declared type of each step's result: a document doesn't say it.
+        self.result_types: dict[str, Any] = {}
 
     def run(self, function: Callable[[Any], Any], input_shape: Shape, finish: Callable[[Any], Any]) -> Any:
         """Runs the function on a traced input; gives what `finish` makes of what it returns."""
@@ -102,9 +129,13 @@ class Trace:
             raise DefinitionError(author_line(), "a saga function can't be defined inside another one")
         token = _current.set(self)
         try:
-            return finish(function(self.value(parse_path("input"), input_shape)))
+            with models_take_traced_values(lambda: _current.get() is not None, author_line):
+                finished = finish(_called(function, self.value(parse_path("input"), input_shape)))
         finally:
             _current.reset(token)
+        if self.misuse is not None:
+            raise self.misuse
+        return finished
 
     def enter(self, group: Group) -> None:
         self._open[-1].nodes.append(group)
@@ -116,8 +147,11 @@ class Trace:
     def claim(self, name: str) -> None:
         """Takes a step name, which must still be free."""
         if name in self._lines:
-            problem = f'the step name {name!r} is already used at {self._lines[name]}; write name="…" on one of them'
-            raise DefinitionError(author_line(), problem)
+            used, here = self._lines[name], author_line()
+            mend = 'write name="…" on one of them'
+            if used == here:
+                mend = 'the line ran twice, so each run has to give it another name: name=f"…_{index}"'
+            raise DefinitionError(here, f"the step name {name!r} is already used at {used}; {mend}")
         self._lines[name] = author_line()
 
     def add(self, node: StepNode) -> None:
@@ -136,55 +170,31 @@ class Trace:
         return self._lines.get(name)
 
 
-_DECIDE = (
-    "the function runs once, before any saga does, so there is nothing to decide on yet; let a participant decide "
-    "(its handler raises Rejected), or choose which saga to start"
-)
-_COMPUTE = "a document can't calculate; let the participant do it, or put the figure into the saga's input"
-_TEXT = "a document can't build text; give the value a field of its own and let the participant write the text"
-_MANY = "how many entries there are is known only when a saga runs; pass the whole list in one field, or take one: [0]"
-_KEY = "its value is known only when a saga runs, so it can't be a key or stand in a set"
-_NUMBER = "its value is known only when a saga runs; pass it on as it is"
-_CHANGE = "the data of a saga can't be changed; pass what is needed in fields of the command"
-_CALL = "methods can't run while a saga is written down; let the participant do it"
-_ASYNC = "step() doesn't wait: the function only writes down what will run; drop the await or async"
-
-_MISUSES: Final[dict[str, tuple[str, str]]] = {
-    "as a condition": ("bool", _DECIDE),
-    "in a comparison": ("eq ne lt le gt ge", _DECIDE),
-    "in isinstance or match": ("class", _DECIDE),
-    "in arithmetic": (
-        "add radd sub rsub mul rmul matmul rmatmul truediv rtruediv floordiv rfloordiv mod rmod divmod rdivmod "  # noqa: ISC004
-        "pow rpow lshift rlshift rshift rrshift and rand or ror xor rxor neg pos abs invert round trunc floor ceil",
-        _COMPUTE,
-    ),
-    "as text": ("str format bytes fspath", _TEXT),
-    "in a loop or unpacking": ("iter reversed len length_hint contains", _MANY),
-    "as a key or set member": ("hash", _KEY),
-    "as a number": ("int float complex index", _NUMBER),
-    "in an assignment": ("setattr delattr setitem delitem", _CHANGE),
-    "as a function": ("call", _CALL),
-    "in await or with": ("await aiter enter aenter", _ASYNC),
-}
-
-
 def _refusal(use: str, advice: str) -> Callable[..., NoReturn]:
     def refuse(value: Any, *_: object, **__: object) -> NoReturn:
         _require_live(value)
         path, shape = value._traced_path, value._traced_shape
-        raise DefinitionError(author_line(), f"{path.text} ({describe(shape)}) is used {use}: {advice}")
+        user = sys._getframe(1).f_code
+        named = f"{path.text} ({describe(shape)}) is used"
+        if _is_library(user.co_filename):
+            raise DefinitionError(author_line(), f"{named} by {_called_by_author()}(): {LOOKED_AT}")
+        if user.co_name == "__post_init__":
+            raise DefinitionError(author_line(), f"{named} {use}: {IN_POST_INIT}")
+        error = DefinitionError(author_line(), f"{named} {use}: {advice}")
+        value._traced_run.misuse = value._traced_run.misuse or error
+        raise error
 
     return refuse
 
 
 def _misuses() -> Iterator[tuple[str, Any]]:
-    for use, (names, advice) in _MISUSES.items():
+    for use, (names, advice) in MISUSES.items():
         for name in names.split():
             refuse = _refusal(use, advice)
             yield f"__{name}__", property(refuse) if name == "class" else refuse
 
 
-class Traced:
+class Traced(StandIn):
     """A place in a saga's data. Fields and list entries can be read; everything else says what to write instead."""
 
     __slots__ = ("_traced_path", "_traced_run", "_traced_shape")
@@ -204,10 +214,14 @@ class Traced:
     def __getattr__(self, name: str) -> "Traced":
         # Protocols of Python and its tools, asked for in passing; and our own slots, while a copy has none yet.
         if (name.startswith("__") and name.endswith("__")) or name in Traced.__slots__:
-            raise AttributeError(name)
+            raise AttributeError(f"a place in a saga's data has no {name}")
         return _child(self, attribute, name)
 
     def __getitem__(self, key: object) -> "Traced":
+        if is_traced(key):
+            path, which = opened(self)[0].text, opened(key)[0].text
+            problem = "which entry that is shows only when a saga runs; pass both on and let the participant look it up"
+            raise DefinitionError(author_line(), f"{path}[{which}]: {problem}")
         return _child(self, entry, key)
 
     def __copy__(self) -> "Traced":
@@ -239,6 +253,30 @@ def opened(value: Any) -> tuple[Path, Shape]:
     return path, shape
 
 
+def _called(function: Callable[[Any], Any], value: Any) -> Any:
+    """What the function gives; what Python itself complains of on the way is told as the author's mistake."""
+    try:
+        return function(value)
+    except (TypeError, AttributeError) as error:
+        raise DefinitionError(_raised_at(error), explained(error)) from error
+    except ValueError as error:
+        if not is_models_complaint(error):
+            raise  # What else the author's own code refuses, it says in its own words.
+        raise DefinitionError(_raised_at(error), explained(error)) from error
+
+
+def _raised_at(error: Exception) -> str:
+    """The author's line in a traceback: the innermost one that is neither ours nor a library's."""
+    place = author_line()
+    trace = error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not (_is_library(file) or os.path.abspath(file).startswith(_OWN)):
+            place = line_shown(file, trace.tb_lineno)
+        trace = trace.tb_next
+    return place
+
+
 def _require_live(value: Any) -> None:
     run, path = value._traced_run, value._traced_path
     if _current.get() is not run:
@@ -255,9 +293,10 @@ def _child(value: Any, look_up: Callable[[Shape, Any], tuple[Key, Shape]], key: 
     return Traced(value._traced_run, path.child(wire_key), child)
 
 
-def _shown(file: str) -> str:
+def line_shown(file: str, line: int) -> str:
+    """`file:line`, the file as seen from the working directory where that is shorter."""
     try:
         relative = os.path.relpath(file)
     except ValueError:  # Another drive.
-        return file
-    return file if relative.startswith("..") else relative
+        return f"{file}:{line}"
+    return f"{file if relative.startswith('..') else relative}:{line}"

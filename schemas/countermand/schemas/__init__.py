@@ -4,8 +4,18 @@
 `topology` and `identifiers` are its names; `errors` says whose fault it is.
 """
 
-from countermand.schemas.contract import Command, Event
+from countermand.schemas.contract import Command, Event, ResultsIn, command
 from countermand.schemas.definition import Definition, RetryPolicy
 from countermand.schemas.errors import CountermandError, DefinitionError, MalformedMessage
 
-__all__ = ["Command", "Event", "Definition", "RetryPolicy", "CountermandError", "DefinitionError", "MalformedMessage"]
+__all__ = [
+    "Command",
+    "command",
+    "ResultsIn",
+    "Event",
+    "Definition",
+    "RetryPolicy",
+    "CountermandError",
+    "DefinitionError",
+    "MalformedMessage",
+]

@@ -5,12 +5,13 @@ Limits are checked before or while parsing, so that a bomb is never unpacked. Ea
 
 import re
 from collections.abc import Callable, Hashable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
 from countermand.schemas.errors import LimitExceeded, MalformedMessage
+from countermand.schemas.models import decode_hook, encode_hook, is_model, read_model, split_complaint
 
 BODY_BYTES_MAX: Final = 256 * 1024  # Payloads are facts about a step, not files; a claim check carries files.
 JSON_DEPTH_MAX: Final = 32  # Deeper than any honest payload; shallow enough for every language's parser.
@@ -22,18 +23,23 @@ HEADERS_BYTES_MAX: Final = 16 * 1024
 
 T = TypeVar("T")
 
-_brackets = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
-_encode = msgspec.json.Encoder().encode
+# Without alternatives for each character: every message is looked at, and this is what looking costs.
+_strings = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_encode = msgspec.json.Encoder(enc_hook=encode_hook).encode
 
 
 def encode(value: object) -> bytes:
-    """The value as JSON."""
+    """The value as JSON; pydantic's models by their own rules."""
     return _encode(value)
 
 
 @lru_cache(maxsize=1024)
-def _decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(type_)
+def _decode(type_: Hashable) -> Callable[[bytes], Any]:
+    if is_model(type_):
+        # From the text itself: decimals and large numbers arrive as they were written.
+        return partial(read_model, type_)
+    return msgspec.json.Decoder(type_, dec_hook=decode_hook).decode
 
 
 def decode_checked(body: bytes, type_: type[T], *, check: Callable[[bytes], None] | None = None) -> T:
@@ -45,7 +51,7 @@ def decode_checked(body: bytes, type_: type[T], *, check: Callable[[bytes], None
         msgspec.DecodeError: not JSON.
     """
     (check or check_body)(body)
-    decoded: T = _decoder(cast("Hashable", type_)).decode(body)
+    decoded: T = _decode(cast("Hashable", type_))(body)
     return decoded
 
 
@@ -58,8 +64,8 @@ def decode_body(body: bytes, type_: type[T], *, field: str = "body", check: Call
     try:
         return decode_checked(body, type_, check=check)
     except msgspec.ValidationError as error:
-        problem, _, path = str(error).partition(" - at `$")
-        raise MalformedMessage(f"{field}{path.rstrip('`')}", problem) from error
+        problem, path = split_complaint(error)
+        raise MalformedMessage(f"{field}{path}", problem) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise MalformedMessage(field, f"not valid JSON: {error}") from error
 
@@ -105,11 +111,11 @@ def check_headers(headers: Mapping[str, object]) -> None:
 
 def _depth(body: bytes) -> int:
     depth = deepest = 0
-    for match in _brackets.finditer(body):
-        token = match.group()
-        if token in (b"{", b"["):
+    for bracket in _strings.sub(b"", body).translate(None, _NO_BRACKETS):
+        if bracket in b"{[":
             depth += 1
-            deepest = max(deepest, depth)
-        elif token in (b"}", b"]"):
+            if depth > deepest:
+                deepest = depth
+        else:
             depth -= 1
     return deepest
