@@ -22,7 +22,7 @@ import msgspec
 
 from countermand.participants.barrier import Answer, Clock, Entry, Inbox, Proceed, Recorded, answer_to
 from countermand.participants.errors import REASON_CHARACTERS_MAX, Rejected, ResultTooLarge, Retry, WrongResult
-from countermand.participants.logging import HANDLER_FAILED, INBOX_FAILED, bound_logger, place_of
+from countermand.participants.logging import HANDLER_FAILED, INBOX_FAILED, bound_logger, log_failed
 from countermand.schemas.codec import check_undo_body, decode_body, encode
 from countermand.schemas.errors import LimitExceeded, MalformedMessage
 from countermand.schemas.identifiers import NAME_MAX, Direction
@@ -32,8 +32,8 @@ from countermand.schemas.messages import Rejected as RejectedOutcome
 # Codes are names, and are as long as those at most. The class of an exception can have a longer one.
 CODE_CHARACTERS_MAX: Final = NAME_MAX
 
-# msgspec's complaints of these forms name fields and types; any other may quote what it found.
-_TELLABLE: Final = ("Expected `", "Object missing required field `")
+# Complaints of msgspec's and of pydantic's that name fields and types; any other may quote what it found.
+_TELLABLE: Final = ("Expected `", "Object missing required field `", "Input should be ", "Field required")
 
 
 class Context:
@@ -128,6 +128,10 @@ class Runner:
         # Stays in the inbox that outlive their tasks: see `_ThreadLeft`.
         self._leaving: set[asyncio.Task[None]] = set()
 
+    def rehearse(self, inbox: Inbox, clock: Clock) -> None:
+        """For test kits: see `rehearsal`."""
+        self._inbox, self._clock = inbox, clock
+
     async def answer(self, command: CommandMessage) -> Answer:
         """The answer to a command, within the limits of a reply. Raises nothing but the cancellation of its task."""
         answer = await self._answer(command)
@@ -155,7 +159,7 @@ class Runner:
             return self._inbox_failed(command, error)
 
     def _inbox_failed(self, command: CommandMessage, error: BaseException) -> Answer:
-        bound_logger(command).error(INBOX_FAILED, error=type(error).__name__, at=place_of(error))
+        log_failed(INBOX_FAILED, command, error)
         return Answer(Failed("inbox_unavailable", type(error).__name__))
 
     async def _proceed(self, command: CommandMessage, entry: Entry, verdict: Proceed) -> Answer:
@@ -183,7 +187,7 @@ class Runner:
             return answer
 
     def _handler_failed(self, command: CommandMessage, entry: Entry, error: BaseException) -> Answer:
-        bound_logger(command).warning(HANDLER_FAILED, error=type(error).__name__, at=place_of(error))
+        log_failed(HANDLER_FAILED, command, error)
         return Answer(Failed(type(error).__name__, rolled_back=entry.rolled_back))
 
     def _seconds_left(self, command: CommandMessage) -> float | None:
@@ -293,10 +297,19 @@ def _encoded(result: Any, contract: Contract) -> msgspec.Raw:
     except LimitExceeded as error:
         raise ResultTooLarge(str(error)) from error
     except MalformedMessage as error:
-        raise WrongResult(f"{contract.type.__name__}: {_tellable(error)}") from error
+        raise WrongResult(f"{contract.type.__name__}: {_mismatch(result, contract)}{_tellable(error)}") from error
     except (TypeError, ValueError, RecursionError) as error:
         raise WrongResult(f"{contract.type.__name__}: {type(result).__name__} can't be written as JSON") from error
     return msgspec.Raw(encoded)
+
+
+def _mismatch(result: Any, contract: Contract) -> str:
+    """That it is of another type altogether, if it is; of what contains or combines types only the parts are told."""
+    expected = contract.result_type
+    if not isinstance(expected, type) or isinstance(result, expected):
+        return ""
+    wanted = "None" if expected is type(None) else expected.__name__
+    return f"expected {wanted}, got {type(result).__name__}; "
 
 
 def _tellable(error: MalformedMessage) -> str:

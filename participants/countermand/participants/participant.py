@@ -23,8 +23,10 @@ from typing import Any, Generic, TypeVar, overload
 from countermand.participants.announcing import announcement
 from countermand.participants.barrier import Clock, Inbox, now_ms
 from countermand.participants.context import Context, Contract, Handler, Runner
+from countermand.participants.rehearsal import Interrupt, RehearsedInbox
 from countermand.participants.runtime import DRAIN_S, READY_S, Runtime
-from countermand.schemas.contract import Command, CommandInfo, command_info
+from countermand.participants.shapes import shape_of
+from countermand.schemas.contract import CommandInfo, ResultsIn, command_info, is_command
 from countermand.schemas.errors import DefinitionError
 from countermand.schemas.identifiers import checked_slug
 from countermand.schemas.messages import AnnounceMessage, CommandMessage, ReplyMessage
@@ -32,8 +34,8 @@ from countermand.schemas.topology import Topology
 from countermand.wire import keep_ready_file
 
 R = TypeVar("R")
-C = TypeVar("C", bound=Command[Any])
-C_co = TypeVar("C_co", bound=Command[Any], covariant=True)
+C = TypeVar("C", bound=ResultsIn[Any])
+C_co = TypeVar("C_co", bound=ResultsIn[Any], covariant=True)
 
 # Enough to keep a database busy; more handlers at once only make each of them slower.
 CONCURRENCY = 32
@@ -49,11 +51,11 @@ class Handles(Generic[C_co]):
 
     @overload
     def __call__(
-        self: "Handles[Command[R]]", function: Callable[[C_co, Context], Coroutine[Any, Any, R]]
+        self: "Handles[ResultsIn[R]]", function: Callable[[C_co, Context], Coroutine[Any, Any, R]]
     ) -> Callable[[C_co, Context], Coroutine[Any, Any, R]]: ...
     @overload
     def __call__(
-        self: "Handles[Command[R]]", function: Callable[[C_co, Context], R]
+        self: "Handles[ResultsIn[R]]", function: Callable[[C_co, Context], R]
     ) -> Callable[[C_co, Context], R]: ...
     def __call__(self, function: Any) -> Any:
         self._register(function)
@@ -68,11 +70,11 @@ class Compensates(Generic[C_co]):
 
     @overload
     def __call__(
-        self: "Compensates[Command[R]]", function: Callable[[C_co, R | None, Context], Coroutine[Any, Any, None]]
+        self: "Compensates[ResultsIn[R]]", function: Callable[[C_co, R | None, Context], Coroutine[Any, Any, None]]
     ) -> Callable[[C_co, R | None, Context], Coroutine[Any, Any, None]]: ...
     @overload
     def __call__(
-        self: "Compensates[Command[R]]", function: Callable[[C_co, R | None, Context], None]
+        self: "Compensates[ResultsIn[R]]", function: Callable[[C_co, R | None, Context], None]
     ) -> Callable[[C_co, R | None, Context], None]: ...
     def __call__(self, function: Any) -> Any:
         self._register(function)
@@ -193,6 +195,10 @@ class Participant:
             traceparent=command.traceparent,
         )
 
+    def rehearse(self, *, clock: Clock, interrupt: Interrupt) -> None:
+        """For test kits: from now on this is the clock, and `interrupt` may end the process by what it raises."""
+        self._runner.rehearse(RehearsedInbox(self.inbox, interrupt), clock)
+
     @contextlib.asynccontextmanager
     async def running(
         self,
@@ -246,12 +252,12 @@ class Participant:
             async with running:
                 await stop.wait()
 
-    def _contract(self, contract: type[Command[Any]]) -> Contract:
-        if not (isinstance(contract, type) and issubclass(contract, Command)):
+    def _contract(self, contract: type[Any]) -> Contract:
+        if not is_command(contract):
             raise DefinitionError(
                 getattr(contract, "__name__", repr(contract)),
                 f"not a command; write class {getattr(contract, '__name__', '…')}(Command[Result], "
-                f'participant="{self.name}")',
+                f'participant="{self.name}"), or @command(participant="{self.name}") above a dataclass or a model',
             )
         info: CommandInfo = command_info(contract)
         if info.participant != self.name:
@@ -260,6 +266,8 @@ class Participant:
                 f"belongs to the participant {info.participant!r}, and this is {self.name!r}; register it there, or "
                 f'say participant="{self.name}" in the contract',
             )
+        for type_ in (contract, info.result_type):
+            shape_of(type_, contract.__name__)
         entry = self._contracts.setdefault(info.name, Contract(contract, info.result_type, info.compensatable))
         if entry.type is not contract:
             raise DefinitionError(
@@ -267,9 +275,7 @@ class Participant:
             )
         return entry
 
-    def _handler(
-        self, contract: type[Command[Any]], function: Callable[..., Any], parameters: tuple[str, ...]
-    ) -> Handler:
+    def _handler(self, contract: type[Any], function: Callable[..., Any], parameters: tuple[str, ...]) -> Handler:
         expected = f"def {getattr(function, '__name__', 'handler')}({', '.join(parameters)})"
         try:
             inspect.signature(function).bind(*parameters)

@@ -30,7 +30,7 @@ from countermand.coordinator.ports import (
 )
 from countermand.coordinator.store.indexes import PHASES_IN_MOTION, Entry, index_entries
 from countermand.coordinator.store.memory_listing import MemoryListing
-from countermand.coordinator.store.registry import MemoryRegistry
+from countermand.coordinator.store.memory_registry import MemoryRegistry
 from countermand.schemas.definition import Definition, canonical, decode_definition, definition_hash
 from countermand.schemas.messages import AnnounceMessage
 
@@ -151,6 +151,10 @@ class MemorySagaStore:
             self._due[saga_id] = now_ms + lease_ms
         return Claimed(now_ms, claimed)
 
+    def next_due_ms(self) -> int | None:
+        """The next moment at which a saga is due; null if none ever is. For whoever moves the clock."""
+        return min(self._due.values(), default=None)
+
     async def history(self, saga_id: str, *, start: int = 0, limit: int = 1_000) -> list[Record]:
         entries = self._histories.get(saga_id, [])
         first = start if start >= 0 else len(entries) + start
@@ -199,8 +203,8 @@ class MemorySagaStore:
 
     # --- participants
 
-    async def announce(self, message: AnnounceMessage) -> None:
-        await self._registry.announce(message)
+    async def announce(self, *messages: AnnounceMessage) -> None:
+        await self._registry.announce(*messages)
 
     async def participants(self) -> list[Announced]:
         return await self._registry.participants()

@@ -1,23 +1,23 @@
-"""What participants have announced: in Redis, and in memory for tests.
+"""What participants have announced, in Redis.
 
 One entry for each process of a participant. It is news, not truth: nothing is decided by it, so it is not written as
 durably as a saga is.
 """
 
-from collections.abc import Callable
-from typing import Final, cast
+from typing import cast
 
 import msgspec
+import structlog
 from redis.asyncio import Redis
 
 from countermand.coordinator.ports import Announced
 from countermand.coordinator.store.connection import Call, run_all, store_errors
 from countermand.coordinator.store.keys import Keys
+from countermand.coordinator.store.memory_registry import ANNOUNCED_MAX, ANNOUNCED_OF_ONE_MAX, entry_name, entry_order
 from countermand.coordinator.store.scripts import ANNOUNCE, FORGET_ANNOUNCED
 from countermand.schemas.messages import AnnounceMessage
 
-# The processes of a large system, and those that died within a week. At 32 KiB at most each, 64 MiB at most.
-ANNOUNCED_MAX: Final = 2_000
+log = structlog.get_logger(__name__)
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnnounceMessage)
@@ -30,9 +30,11 @@ class RedisRegistry:
         self._client = client
         self._keys = (keys.participants("announced"), keys.participants("seen"))
 
-    async def announce(self, message: AnnounceMessage) -> None:
-        call = Call(ANNOUNCE, self._keys, (_name(message), _encoder.encode(message), ANNOUNCED_MAX))
-        await run_all(self._client, [call])
+    async def announce(self, *messages: AnnounceMessage) -> None:
+        entries: list[str | bytes] = []
+        for message in messages:
+            entries += (entry_name(message), b"" if message.stopping else _encoder.encode(message))
+        await run_all(self._client, [Call(ANNOUNCE, self._keys, (ANNOUNCED_MAX, ANNOUNCED_OF_ONE_MAX, *entries))])
 
     async def participants(self) -> list[Announced]:
         documents_key, seen_key = self._keys
@@ -44,46 +46,21 @@ class RedisRegistry:
             documents, seen = await pipe.execute()
         moments = {name: int(score) for name, score in cast("list[tuple[bytes, float]]", seen)}
         found = [
-            Announced(_decoder.decode(document), moments[name])
+            Announced(message, moments[name])
             for name, document in cast("dict[bytes, bytes]", documents).items()
-            if name in moments
+            if name in moments and (message := _readable(name, document)) is not None
         ]
-        return sorted(found, key=_order)
+        return sorted(found, key=entry_order)
 
     async def forget_participants(self, *, unseen_ms: int, limit: int) -> int:
         ((dropped,), _) = await run_all(self._client, [Call(FORGET_ANNOUNCED, self._keys, (unseen_ms, limit))])
         return int(dropped)
 
 
-class MemoryRegistry:
-    """The same, in the memory of this process."""
-
-    def __init__(self, now_ms: Callable[[], int]) -> None:
-        self._now_ms = now_ms
-        self._entries: dict[str, Announced] = {}
-
-    async def announce(self, message: AnnounceMessage) -> None:
-        self._entries[_name(message)] = Announced(message, self._now_ms())
-        for name in self._oldest()[: max(0, len(self._entries) - ANNOUNCED_MAX)]:
-            del self._entries[name]
-
-    async def participants(self) -> list[Announced]:
-        return sorted(self._entries.values(), key=_order)
-
-    async def forget_participants(self, *, unseen_ms: int, limit: int) -> int:
-        before_ms = self._now_ms() - unseen_ms
-        past = [name for name in self._oldest() if self._entries[name].seen_ms < before_ms][:limit]
-        for name in past:
-            del self._entries[name]
-        return len(past)
-
-    def _oldest(self) -> list[str]:
-        return sorted(self._entries, key=lambda name: (self._entries[name].seen_ms, name))
-
-
-def _name(message: AnnounceMessage) -> str:
-    return f"{message.participant}/{message.instance}"
-
-
-def _order(each: Announced) -> tuple[str, str]:
-    return each.announcement.participant, each.announcement.instance
+def _readable(name: bytes, document: bytes) -> AnnounceMessage | None:
+    try:
+        return _decoder.decode(document)
+    except msgspec.DecodeError as error:
+        # Of another release, or damaged: one that nobody can read hides none of the others.
+        log.warning("announcement_unreadable", name=name.decode(errors="replace"), error=str(error))
+        return None
