@@ -38,6 +38,7 @@ check: install ## Format, lint, types, import directions, the wheel, documents
 	$(BIN)/lint-imports --config .importlinter --no-cache
 	$(BIN)/python tools/diagrams --check
 	$(BIN)/python tools/protocol --check
+	$(BIN)/python tools/lint-table --check
 	$(BIN)/python -m pytest tests/tidy
 
 fuzz: install ## Attack the development broker with frames of every kind, for an hour (or SECONDS=60 SEED=7)
@@ -52,6 +53,7 @@ bench-listing: install servers ## Measure that a page costs the same however man
 diagrams: install ## Write the documents that are made from the code
 	$(BIN)/python tools/diagrams
 	$(BIN)/python tools/protocol
+	$(BIN)/python tools/lint-table
 
 format: install ## Format and mend what the linter can mend
 	$(BIN)/ruff check --fix $(SOURCES) $(OPTIONAL_SOURCES)

@@ -14,11 +14,20 @@ from countermand.schemas.announcing import (
     write_announce,
 )
 from countermand.schemas.codec import encode
-from countermand.schemas.envelope import Envelope, Incoming, write_request
+from countermand.schemas.envelope import Envelope, Incoming, read_request, write_request
 from countermand.schemas.errors import LimitExceeded, MalformedMessage
 from countermand.schemas.lifecycle import read_lifecycle, write_lifecycle
-from countermand.schemas.messages import AnnouncedAction, AnnounceMessage, LifecycleMessage, WatchMessage
+from countermand.schemas.messages import (
+    AnnouncedAction,
+    AnnounceMessage,
+    LifecycleMessage,
+    OperateMessage,
+    WatchMessage,
+)
+from countermand.schemas.moments import MOMENT_MAX_MS
+from countermand.schemas.operations import ExtendDeadline
 
+NOON_MS = 1_700_000_000_000
 RESERVE = AnnouncedAction("reserve", compensation=True, schema={"command": {"type": "object"}})
 TOLD = AnnounceMessage("stock", "host-7-ab12", (RESERVE,), library="countermand 1.0", started_ms=1_700_000_000_000)
 EVENT = LifecycleMessage("s-1/3/0", "step.succeeded", "s-1", "order@3", 3, 1_700_000_000_123, {"step": "pay"})
@@ -89,3 +98,24 @@ def test_a_wrong_header_of_an_event_is_named(header: str, value: str) -> None:
     envelope = write_lifecycle(EVENT)
     with pytest.raises(MalformedMessage):
         read_lifecycle(arrived(envelope, headers={**envelope.headers, header: value}))
+
+
+@pytest.mark.parametrize("moment", [-1, MOMENT_MAX_MS + 1, 2**53 - 1, 2**62])
+def test_a_moment_that_no_calendar_has(moment: int) -> None:
+    """It is refused on arrival, whoever sends it: nobody who looks at it later could tell it."""
+    with pytest.raises(MalformedMessage, match=r"started_ms"):
+        read_announce(changed(started_ms=moment))
+    request = OperateMessage("r", "s-1", ExtendDeadline(NOON_MS), "ana", "because", None, "q")
+    body = write_request(request, source="/test").body.replace(str(NOON_MS).encode(), str(moment).encode())
+    with pytest.raises(MalformedMessage, match=r"deadline_ms"):
+        read_request(arrived(write_request(request, source="/test"), body=body))
+
+
+def test_the_last_moment_is_one() -> None:
+    """The last of the year 9999 is taken and told, and nothing later is an event's time."""
+    assert read_announce(changed(started_ms=MOMENT_MAX_MS)).started_ms == MOMENT_MAX_MS
+    late = msgspec.structs.replace(EVENT, at_ms=MOMENT_MAX_MS)
+    assert read_lifecycle(arrived(write_lifecycle(late))) == late
+    early = {**write_lifecycle(EVENT).headers, "ce-time": "0001-01-01T00:00:00Z"}
+    with pytest.raises(MalformedMessage, match="ce-time"):
+        read_lifecycle(arrived(write_lifecycle(EVENT), headers=early))

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from countermand.schemas.definition import Definition, decode_definition
-from countermand.schemas.lint import DEPTH_MAX, STEPS_MAX, UnsoundDefinition, lint, require_sound
+from countermand.schemas.lint import DEPTH_MAX, RULES, STEPS_MAX, UnsoundDefinition, lint, require_sound
 from schemas.documents import document, parallel, sequence, step
+from schemas.test_lint_contracts import CONTRACT_RULES
 
 
 def decoded(value: object) -> Definition:
@@ -84,6 +85,25 @@ BROKEN: list[tuple[str, str, str, dict[str, Any]]] = [
     ("retry", "$.root.nodes[0].retry.jitter_percent", "0 to 100", document(step("a", retry={"jitter_percent": 101}))),
     ("empty-group", "$.root.nodes[1].branches", "remove it", document(step("a"), parallel())),
     ("empty-group", "$.root.nodes[1].nodes", "remove it", document(step("a"), sequence())),
+    (
+        "timeout-over-deadline",
+        "$.root.nodes[0].timeout_ms",
+        "raise deadline_ms",
+        document(step("a", timeout_ms=60_000), deadline_ms=60_000),
+    ),
+    (
+        "retry-over-deadline",
+        "$.root.nodes[0].retry",
+        # Ten attempts of 10 s each, and nine pauses: 1, 2, 4, … 32 s, then at most 60 s.
+        "all 10 attempts may take 343000 ms, and the whole saga has 342999 ms",
+        document(step("a", timeout_ms=10_000, retry={"attempts_max": 10}), deadline_ms=342_999),
+    ),
+    (
+        "datetime-without-zone",
+        "$.root.nodes[0].input.at",
+        "write '2026-01-31T12:00:00Z' if it is UTC",
+        document(step("a", input={"at": "2026-01-31T12:00:00"})),
+    ),
 ]
 
 
@@ -92,6 +112,46 @@ def test_each_rule_is_broken_by_its_definition(rule: str, path: str, mend: str, 
     [finding] = lint(decoded(broken))
     assert (finding.rule, finding.path) == (rule, path)
     assert mend in finding.message
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        document(step("a", timeout_ms=10_000, retry={"attempts_max": 10}), deadline_ms=343_000),
+        # Nobody wrote the default policy with this deadline in mind, and after the pivot there is no deadline.
+        document(step("a"), deadline_ms=31_000),
+        document(
+            step("a", kind="pivot", timeout_ms=1),
+            step("b", kind="retriable", timeout_ms=10_000, retry={"attempts_max": None}),
+            deadline_ms=1_000,
+        ),
+        document(step("a", input={"at": ["2026-01-31T12:00:00Z", "2026-01-31T12:00:00+01:00", "2026-01-31", "12:00"]})),
+    ],
+)
+def test_what_fits_the_deadline_and_has_a_zone_is_no_finding(sound: dict[str, Any]) -> None:
+    """The bounds themselves are allowed; a day or a time of day alone is no moment."""
+    assert lint(decoded(sound)) == []
+
+
+def test_a_retry_of_any_size_is_weighed() -> None:
+    """A million attempts are worked out without being counted one by one."""
+    policy = {"attempts_max": 1_000_000, "backoff_max_ms": 86_400_000, "multiplier": 10}
+    [finding] = lint(decoded(document(step("a", retry=policy), deadline_ms=86_400_000)))
+    assert finding.rule == "retry-over-deadline"
+    even = step("a", timeout_ms=1, retry={"attempts_max": 100, "backoff_ms": 1_000, "multiplier": 1})
+    assert lint(decoded(document(even, deadline_ms=99_100))) == []
+    assert len(lint(decoded(document(even, deadline_ms=99_099)))) == 1
+
+
+def test_every_rule_is_broken_by_some_definition() -> None:
+    """The table has no rule that nobody has seen at work."""
+    assert {rule for rule, *_ in BROKEN} | {"too-many-steps", "too-deep"} | set(CONTRACT_RULES) == set(RULES)
+
+
+def test_a_warning_keeps_nothing_out() -> None:
+    warned = decoded(document(step("a", input={"at": "2026-01-31T12:00:00"})))
+    require_sound(warned)
+    assert [finding.severity for finding in lint(warned)] == ["warning"]
 
 
 def test_limits_of_size() -> None:

@@ -147,8 +147,24 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 
 def canonical(definition: Definition) -> bytes:
-    """The one byte form of a definition: sorted keys, no spaces, defaults left out."""
-    return _encoder.encode(definition)
+    """The one byte form of a definition: sorted keys, no spaces, defaults left out even if they were written."""
+    return _encoder.encode(_without_defaults(definition))
+
+
+def _without_defaults(value: Any) -> Any:
+    # msgspec's own `omit_defaults` looks whether a value is the default itself, so it keeps one that was written out.
+    if isinstance(value, tuple):
+        return [_without_defaults(each) for each in value]
+    if not isinstance(value, msgspec.Struct):
+        return value
+    tag = value.__struct_config__.tag
+    fields = {} if tag is None else {"node": tag}
+    for field in msgspec.structs.fields(value):
+        own = getattr(value, field.name)
+        default = {} if field.default_factory is dict else field.default
+        if own != default:
+            fields[field.name] = _without_defaults(own)
+    return fields
 
 
 def definition_hash(definition: Definition) -> str:

@@ -6,7 +6,7 @@ arrays and tables when it converts to AMQP 1.0.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, cast
 
 import msgspec
@@ -39,6 +39,7 @@ from countermand.schemas.messages import (
     Succeeded,
     WatchMessage,
 )
+from countermand.schemas.moments import MOMENT_MAX_MS
 from countermand.schemas.operations import Actor, OperationBody, RetryBody, SkipBody, Why, operation_of
 
 JSON: Final = "application/json"
@@ -46,6 +47,8 @@ JSON: Final = "application/json"
 # What a participant writes into a code and a reason is kept with the saga and told to clients: a line, not a page.
 CODE_MAX: Final = 64
 REASON_MAX: Final = 1_000
+
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 COMMAND: Final = "countermand.command"
 REPLY: Final = "countermand.reply."
@@ -70,8 +73,9 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def timestamp(at_ms: int) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """RFC 3339 in UTC with milliseconds; of a moment that no calendar has, the nearest that one has."""
+    moment = _EPOCH + timedelta(milliseconds=max(0, min(at_ms, MOMENT_MAX_MS)))
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def ce_headers(type_: str, id_: str, source: str, **extensions: str | int | None) -> dict[str, str | int]:

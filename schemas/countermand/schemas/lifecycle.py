@@ -16,6 +16,7 @@ from countermand.schemas.envelope import (
 from countermand.schemas.errors import InvalidIdentifier, MalformedMessage
 from countermand.schemas.identifiers import checked_saga_id
 from countermand.schemas.messages import LifecycleMessage, LifecycleName
+from countermand.schemas.moments import MOMENT_MAX_MS
 
 LIFECYCLE: Final = "countermand.lifecycle."
 
@@ -62,6 +63,9 @@ def read_lifecycle(incoming: Incoming) -> LifecycleMessage:
 def _moment(incoming: Incoming, header: str) -> int:
     text = text_header(incoming, header)
     try:
-        return round(datetime.fromisoformat(text).timestamp() * 1000)
+        moment_ms = round(datetime.fromisoformat(text).timestamp() * 1000)
+        if not 0 <= moment_ms <= MOMENT_MAX_MS:
+            raise ValueError(moment_ms)
+        return moment_ms
     except (ValueError, OverflowError) as error:
         raise MalformedMessage(header, f"{text[:40]!r} is not a moment, such as 2026-01-31T12:00:00.000Z") from error

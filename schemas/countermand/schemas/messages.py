@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from countermand.schemas.identifiers import Direction
+from countermand.schemas.moments import Moment
 from countermand.schemas.operations import Actor, Operation, Why
 
 PROTOCOL = 1
@@ -113,7 +114,8 @@ class AnnouncedAction(msgspec.Struct, frozen=True, omit_defaults=True):
 class AnnounceMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a participant is: for people and for checks, never for deciding. Whoever says nothing works the same.
 
-    `instance` tells one process of the participant from another; `started_ms` is when it began (Unix time).
+    `instance` tells one process of the participant from another; `started_ms` is when it began (Unix time). `stopping`
+    is its goodbye: it takes no more commands, and is forgotten.
     """
 
     participant: str
@@ -121,7 +123,8 @@ class AnnounceMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     actions: tuple[AnnouncedAction, ...] = ()
     protocol: int = PROTOCOL
     library: str = ""
-    started_ms: int = 0
+    started_ms: Moment = 0
+    stopping: bool = False
 
 
 # --- requests of clients, and answers
@@ -229,12 +232,13 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", tag_field="answer"):
 
 
 class Defined(msgspec.Struct, frozen=True, tag="defined", tag_field="answer"):
-    """The definition is registered under this identity."""
+    """The definition is registered under this identity. `findings` are the lint's warnings, if there are any."""
 
     request_id: str
     name: str
     version: int
     hash: str
+    findings: tuple[str, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True, tag="outcome", tag_field="answer"):

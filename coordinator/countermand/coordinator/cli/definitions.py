@@ -1,7 +1,6 @@
-"""`countermand definitions` and `countermand definitions show`."""
+"""`countermand definitions` and `countermand definitions show`; `definition_tools` has its other commands."""
 
 import asyncio
-import difflib
 import json
 import sys
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from typing import Any
 import click
 
 from countermand.coordinator.cli import exits
+from countermand.coordinator.cli.definition_tools import check, diff, graph
+from countermand.coordinator.cli.known import NotRegistered, is_registered_name, read_known
 from countermand.coordinator.cli.output import (
     console,
     output_option,
@@ -18,10 +19,7 @@ from countermand.coordinator.cli.output import (
     quiet_logging,
     tell,
 )
-from countermand.coordinator.runtime import open_store
-from countermand.coordinator.settings import load_settings
 from countermand.schemas.definition import Definition, canonical, definition_hash
-from countermand.schemas.identifiers import checked_slug
 
 HASH_SHOWN = 12
 
@@ -34,8 +32,8 @@ def definitions(context: click.Context, output: str) -> None:
     if context.invoked_subcommand is not None:
         return
     quiet_logging()
-    found, in_motion = asyncio.run(_read())
-    rows = [definition_document(each, in_motion) for each in found]
+    known = asyncio.run(read_known())
+    rows = [definition_document(each, known.in_motion) for each in known.definitions]
     if output == "json":
         print_json(rows)
     elif output == "jsonl":
@@ -51,19 +49,20 @@ def definitions(context: click.Context, output: str) -> None:
 def show(definition: str) -> None:
     """Print the document of DEFINITION (name, for the newest version, or name@version)."""
     quiet_logging()
-    name, at, version = definition.partition("@")
-    if at and not version.isdigit():
+    if not is_registered_name(definition):
         raise click.UsageError(
             f"DEFINITION: {definition!r} is not valid; expected name or name@version, such as order@3"
         )
-    checked_slug("DEFINITION", name)
-    found, _ = asyncio.run(_read())
-    wanted = [each for each in found if each.name == name and (not at or each.version == int(version))]
-    if not wanted:
-        near = difflib.get_close_matches(definition, [label for each in found for label in (each.label, each.name)], 1)
-        tell(f"{definition} is not registered" + (f"; did you mean {near[0]}?" if near else ""))
+    try:
+        found = asyncio.run(read_known()).definition(definition)
+    except NotRegistered as error:
+        tell(str(error))
         sys.exit(exits.NOT_FOUND)
-    print_json(json.loads(canonical(wanted[-1])))
+    print_json(json.loads(canonical(found)))
+
+
+for command in (graph, diff, check):
+    definitions.add_command(command)
 
 
 def definition_document(definition: Definition, in_motion: Mapping[str, int]) -> dict[str, Any]:
@@ -79,14 +78,6 @@ def definition_document(definition: Definition, in_motion: Mapping[str, int]) ->
         "deadline_ms": definition.deadline_ms,
         "in_motion": in_motion.get(definition.label, 0),
     }
-
-
-async def _read() -> tuple[list[Definition], dict[str, int]]:
-    store = open_store(load_settings())
-    try:
-        return await store.definitions(), (await store.census()).in_motion
-    finally:
-        await store.close()
 
 
 def _print(rows: list[dict[str, Any]]) -> None:

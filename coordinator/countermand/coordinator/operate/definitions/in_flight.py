@@ -1,0 +1,106 @@
+"""A check before a deploy: whether what sagas in motion may have to undo is still consumed by somebody.
+
+A saga keeps its definition to the end, and a compensation goes to the participant and the action of the step that was
+done. A release that drops a handler must wait for the sagas that may still need it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from countermand.coordinator.operate.definitions.differences import undo_contracts
+from countermand.coordinator.operate.participants import ALIVE_MS
+from countermand.coordinator.ports import Announced
+from countermand.schemas.definition import Definition
+
+# `served` by every process that lives, `partly` by some, `dropped` by all of them; `gone`: none lives any more;
+# `silent`: the participant has never announced itself, so nothing is known.
+Service = Literal["served", "partly", "dropped", "gone", "silent"]
+
+
+class UndoContract(msgspec.Struct, frozen=True):
+    """One compensation that sagas in motion may need. `sagas` says how many at most, by definition (name@version)."""
+
+    participant: str
+    action: str
+    sagas: dict[str, int]
+    service: Service
+
+    @property
+    def count(self) -> int:
+        return sum(self.sagas.values())
+
+    @property
+    def missing(self) -> bool:
+        """Whether a compensation may go unanswered."""
+        return self.service in ("partly", "dropped", "gone")
+
+
+class InFlight(msgspec.Struct, frozen=True):
+    """All of them, and the definitions that sagas in motion have and the store doesn't."""
+
+    contracts: tuple[UndoContract, ...]
+    lost: dict[str, int]
+
+
+def in_flight(
+    definitions: Sequence[Definition], in_motion: Mapping[str, int], announced: Sequence[Announced], now_ms: int
+) -> InFlight:
+    """Every undo contract of the definitions that have sagas in motion, and who serves it."""
+    by_label = {each.label: each for each in definitions}
+    sagas: dict[tuple[str, str], dict[str, int]] = {}
+    lost: dict[str, int] = {}
+    for label, count in in_motion.items():
+        if count <= 0:
+            continue
+        if (definition := by_label.get(label)) is None:
+            lost[label] = count
+            continue
+        for contract in undo_contracts(definition):
+            sagas.setdefault(contract, {})[label] = count
+    contracts = (
+        UndoContract(participant, action, counts, _service(participant, action, announced, now_ms))
+        for (participant, action), counts in sorted(sagas.items())
+    )
+    return InFlight(tuple(contracts), lost)
+
+
+def in_flight_document(found: InFlight) -> dict[str, Any]:
+    """What was found, ready for JSON."""
+    return {
+        "contracts": [{**msgspec.to_builtins(each), "count": each.count} for each in found.contracts],
+        "missing": sum(each.missing for each in found.contracts),
+        "lost_definitions": found.lost,
+    }
+
+
+def in_words(contract: UndoContract) -> str:
+    """One line about a compensation that may go unanswered, or of which nothing is known."""
+    definitions = ", ".join(contract.sagas)
+    sagas = f"up to {contract.count:,} saga{'' if contract.count == 1 else 's'} in motion ({definitions})"
+    what = f"{contract.participant}: the compensation of {contract.action}, which {sagas} may need"
+    match contract.service:
+        case "partly":
+            return f"{what}, is announced by some of its processes only"
+        case "dropped":
+            return f"{what}, is announced by no process any more; keep its handler until they have ended"
+        case "gone":
+            return f"{what}: no process of this participant was heard of for minutes; start one"
+        case "silent":
+            return f"{what}: this participant has never announced itself, so nothing is known"
+        case "served":
+            return f"{what}, is served"
+
+
+def _service(participant: str, action: str, announced: Sequence[Announced], now_ms: int) -> Service:
+    own = [each for each in announced if each.announcement.participant == participant]
+    living = [each.announcement for each in own if now_ms - each.seen_ms <= ALIVE_MS]
+    if not living:
+        return "gone" if own else "silent"
+    able = [
+        any(told.action == action and told.compensation for told in announcement.actions) for announcement in living
+    ]
+    if all(able):
+        return "served"
+    return "partly" if any(able) else "dropped"

@@ -1,0 +1,10 @@
+"""Moments as they cross the wire: milliseconds of Unix time."""
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+# The last millisecond of the year 9999: calendars end there, in Python, in RFC 3339 and in SQL.
+MOMENT_MAX_MS: Final = 253_402_300_799_999
+
+Moment = Annotated[int, Meta(ge=0, le=MOMENT_MAX_MS)]
