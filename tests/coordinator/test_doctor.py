@@ -246,6 +246,7 @@ async def test_redis_out_of_reach(settings: Settings, own_redis: RedisServer) ->
     own_redis.kill()
     examined = await examine(changed(settings, redis_url=own_redis.url))
     assert exit_code(examined) == 6
+    assert any(each.found.endswith(": nobody listens there") for each in examined if each.id == "redis.reachable")
     assert any(each.id == "rabbitmq.version" and each.severity == "ok" for each in examined)
 
 
@@ -451,6 +452,7 @@ async def test_on_the_screen(settings: Settings, declared: Publisher, width: int
     lines = out.decode().splitlines()
     assert process.returncode == 11
     assert max(map(len, lines)) <= width
+    assert all(line == line.rstrip() for line in lines)
     text = " ".join(out.decode().split())
     assert "critical running: nobody consumes the inbox" in text
     assert "mend: start a coordinator: `countermand serve`" in text

@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 from countermand.coordinator.cli.main import cli
 from countermand.coordinator.core.state import StuckCause
 from countermand.coordinator.store.saga_store import RedisSagaStore
-from store.sagas import NOW_MS, completed, definition, paused, started, stuck
+from countermand.schemas.messages import Rejected, Succeeded
+from store.sagas import NOW_MS, answered, completed, decided, definition, paused, reserved, started, stuck
 from store.seeding import seed_stuck
 from store.steps import commit
 from support import RedisServer
@@ -93,6 +94,34 @@ async def test_a_long_id_stays_whole_in_eighty_columns(store: RedisSagaStore, en
     assert saga_id in listed.stdout
     assert "order@1" in listed.stdout
     assert max(map(len, listed.stdout.splitlines())) <= 80
+
+
+async def test_a_long_id_folds_its_own_row_only(store: RedisSagaStore, environment: dict[str, str]) -> None:
+    """The others keep their line, and nothing is padded."""
+    await filled(store)
+    saga_id = "01a204de-0941-7ade-bf38-03f466a8fd3c-and-more"
+    await commit(store, started(saga_id, at_ms=NOW_MS + 20))
+    listed = (await run(environment, "list")).stdout.splitlines()
+    assert listed[1] == saga_id
+    first = [line.split()[0] for line in listed[2:]]
+    assert first == ["order@1", "stuck-1", "charge:", "paused-1", "done-1", "running-1"]
+    assert all(line == line.rstrip() and len(line) <= 80 for line in listed)
+
+
+async def test_what_was_undone_is_not_counted_as_done(store: RedisSagaStore, environment: dict[str, str]) -> None:
+    """A saga that has gone back is not a third done; what programs read keeps its meaning."""
+    await store.save_definition(definition())
+    standing = (await commit(store, reserved(await commit(store, started("back-1"))))).state
+    events = [
+        answered(standing, "charge", Rejected("no_money"), at_ms=NOW_MS + 2),
+        answered(standing, "reserve", Succeeded(), at_ms=NOW_MS + 3, undo=True),
+    ]
+    (loaded,) = await store.load(["back-1"])
+    assert loaded is not None
+    await commit(store, decided(loaded.saga, events))
+    (row,) = json.loads((await run(environment, "list", "-o", "json")).stdout)["sagas"]
+    assert (row["phase"], row["steps_done"], row["steps_standing"]) == ("compensated", 1, 0)
+    assert "0/3" in (await run(environment, "list")).stdout
 
 
 async def test_json_and_lines(store: RedisSagaStore, environment: dict[str, str]) -> None:

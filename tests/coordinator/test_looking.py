@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -220,6 +221,24 @@ async def test_what_happens_is_watched_as_it_happens(
     assert watching.returncode == 130
     assert event["definition"] == "trade@1"
     assert event["said"]
+
+
+@pytest.mark.servers
+@pytest.mark.usefixtures("coordinator")
+async def test_whoever_watches_at_a_terminal_is_told_what_ends_it(environment: Environment) -> None:
+    """Once, on standard error; and it does."""
+    ours, theirs = pty.openpty()
+    try:
+        watching = await asyncio.create_subprocess_exec(
+            *COUNTERMAND, "watch", env=environment, stdout=subprocess.DEVNULL, stderr=theirs
+        )
+        said = await asyncio.wait_for(asyncio.to_thread(os.read, ours, 1_000), 30)
+        watching.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(watching.wait(), 15) == 130
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert said.decode() == "countermand: Ctrl-C ends it\r\n"
 
 
 @pytest.mark.servers

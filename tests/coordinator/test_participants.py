@@ -87,7 +87,7 @@ def test_an_action_that_needs_no_compensation() -> None:
 
 def test_instances_that_differ() -> None:
     """In the middle of a deployment some know an action, and some don't."""
-    story = stock(said("stock", RESERVE), said("stock", instance="old"))
+    story = stock(said("stock", RESERVE), said("stock", instance="old"), queue=QueueFacts(0, consumers=2))
     assert story.problems == ("1 of 2 instances announce no action reserve, which definition order@1 needs",)
 
 
@@ -96,6 +96,21 @@ def test_the_dead_have_no_say() -> None:
     story = stock(said("stock", RESERVE, instance="dead", ago_ms=ALIVE_MS + 1), said("stock", instance="new"))
     assert story.problems == ("definition order@1 needs action reserve, which nobody announces",)
     assert [(each.instance, each.alive) for each in story.instances] == [("dead", False), ("new", True)]
+
+
+@pytest.mark.parametrize(("consumers", "living"), [(0, []), (1, ["c"]), (2, ["b", "c"]), (3, ["a", "b", "c"])])
+def test_the_killed_are_not_counted(consumers: int, living: list[str]) -> None:
+    """No more live than consume the queue, and those heard of last are taken for them."""
+    killed = [said("stock", RESERVE, instance=name, ago_ms=ago_ms) for name, ago_ms in (("a", 9), ("b", 6), ("c", 3))]
+    story = stock(*killed, queue=QueueFacts(0, consumers))
+    assert [each.instance for each in story.instances if each.alive] == living
+    assert story.alive == consumers
+
+
+def test_where_the_broker_says_nothing_those_heard_of_count() -> None:
+    """Without consumers to compare with, an announcement is all there is."""
+    (_, story) = participant_stories([order()], [said("stock", RESERVE), said("stock", instance="b")], None, NOW_MS)
+    assert story.alive == 2
 
 
 def test_a_consumer_that_is_silent() -> None:

@@ -82,17 +82,24 @@ async def test_what_is_not_in_order_is_dead_lettered(
 async def test_the_newest_word_of_a_process_stands(
     rabbitmq: RabbitServer, redis_server: RedisServer, namespace: str
 ) -> None:
-    """A participant that connects again is another instance; both are there until the older is forgotten."""
+    """A participant that stops says goodbye and is forgotten; when it connects again, it is another instance."""
     participant = Participant("stock", inbox=MemoryInbox())
     async with running(settings(rabbitmq.amqp_url, redis_server.url, namespace)) as coordinator:
+        met: set[str] = set()
+
+        async def seen() -> bool:
+            found = await instances(coordinator)
+            met.update(found)
+            return len(found) == 1
+
+        async def forgotten() -> bool:
+            return await instances(coordinator) == {}
+
         for count in (1, 2):
             async with participant.running(rabbitmq.amqp_url, topology=coordinator.topology):
-
-                async def seen(expected: int = count) -> bool:
-                    return len(await instances(coordinator)) == expected
-
                 await eventually(seen)
-        assert await coordinator.store.forget_participants(unseen_ms=-60_000, limit=10) == 2
+            await eventually(forgotten)
+            assert len(met) == count
 
 
 async def dead_reason(amqp_url: str, queue: str) -> str | None:

@@ -136,6 +136,7 @@ def test_every_choice_is_a_command_to_copy() -> None:
         "countermand settle-compensation order-1 --step pay --evidence '…' --reason '…'"
     )
     assert commands["skip"] == "countermand skip order-1 --step pay --reason '…'"
+    assert commands["abandon"] == "countermand abandon order-1 --confirm order-1 --reason '…'"
     assert "--result '…'" in next(
         each.command for each in told(telltale.doubtful()).possible if each.operation == "skip"
     )
@@ -232,6 +233,27 @@ def test_the_screen_fits_and_says_it_in_words(make: Callable[[], Told], width: i
     if story.trouble is not None:
         assert "STUCK for" in text
         assert " ".join(story.trouble.means.split()[:3]) in text
+
+
+@pytest.mark.parametrize("make", EVERY)
+def test_on_a_narrow_terminal_the_picture_gives_way_to_the_words(make: Callable[[], Told]) -> None:
+    """What became of a step stands there in forty columns too."""
+    story = told(make())
+    text = shown(story, width=40)
+    assert all(len(line) <= 40 for line in text.splitlines()), text
+    for each in story.steps:
+        for lane_ in (each.do, each.undo):
+            assert lane_ is None or lane_.words in text
+
+
+def test_what_is_left_undone_says_so() -> None:
+    """Both ways to close a compensation by hand say that nothing undoes it, and how the saga ends then."""
+    effects = {each.operation: each.effect for each in told(telltale.stuck()).possible}
+    assert effects["skip"] == (
+        "leaves the effect of pay in place for good; nothing undoes it; the saga ends compensated_with_exceptions"
+    )
+    assert effects["settle_compensation"].endswith("; the saga ends compensated_with_exceptions")
+    assert "revision 7" in shown(told(telltale.stuck()))
 
 
 def test_colours_add_nothing() -> None:

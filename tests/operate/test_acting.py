@@ -261,6 +261,10 @@ async def test_a_saga_is_paused_and_resumed_and_abandoned(
     resumed = await terminal.run("resume", "o-1", *WHY)
     assert resumed.returncode == 0, resumed.stderr
     await reaches(coordinator, "o-1", phase="completed")
+    # Nobody has to type the id of a saga that can't be abandoned any more.
+    over = await terminal.run("abandon", "o-1", *WHY)
+    assert over.returncode == 4
+    assert "refused (wrong_phase): the saga is completed; nothing can be changed any more" in over.stderr
     await stuck_undo(coordinator, client, shop, "o-2")
     abandoned = await terminal.run("abandon", "o-2", *WHY, "--confirm", "o-2")
     assert abandoned.returncode == 0, abandoned.stderr

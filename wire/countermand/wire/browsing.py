@@ -19,6 +19,7 @@ from pamqp.header import ContentHeader
 from yarl import URL
 
 from countermand.schemas.errors import BrokerUnavailable
+from countermand.wire.addresses import without_password
 from countermand.wire.connection import CLOSE_TIMEOUT_S, RememberedTransport, close_link, parse_url
 from countermand.wire.message import Delivery
 from countermand.wire.session import BROKER_ERRORS, cancelled_from_outside, describe
@@ -115,9 +116,7 @@ class Browser:
             case ChannelNotFoundEntity():
                 return BrokerUnavailable(f"there is no queue {self._queue}")
             case _ if isinstance(error, BROKER_ERRORS):
-                password = self._url.password
-                text = describe(error)
-                return BrokerUnavailable(f"{self._queue}: {text.replace(password, '***') if password else text}")
+                return BrokerUnavailable(f"{self._queue}: {without_password(describe(error), self._url)}")
         return error
 
 

@@ -20,6 +20,7 @@ from yarl import URL
 
 from countermand.schemas.errors import BrokerUnavailable, SettingsError
 from countermand.schemas.topology import Declarations
+from countermand.wire.addresses import address_problem, without_password
 from countermand.wire.backoff import Backoff
 from countermand.wire.session import BROKER_ERRORS, Session, SessionEnded, cancelled_from_outside, describe
 from countermand.wire.topology import declare
@@ -269,8 +270,7 @@ class Connection:
         self._log.error(CONNECTION_FAILED, code=BrokerUnavailable.code, reason=self._last_error)
 
     def _redact(self, text: str) -> str:
-        password = self._url.password
-        return text.replace(password, "***") if password else text
+        return without_password(text, self._url)
 
 
 async def close_link(link: Link, transport: RememberedTransport) -> None:
@@ -294,10 +294,10 @@ def parse_url(url: str, *, name: str, heartbeat_s: int) -> URL:
 
     Raises SettingsError, without the URL in its text: a broken URL still holds its password.
     """
+    if problem := address_problem(url, ("amqp", "amqps")):
+        raise SettingsError(f"the AMQP URL: {problem}")
     try:
         parsed = URL(url)
     except ValueError:
-        raise SettingsError("the AMQP URL can't be parsed") from None
-    if parsed.scheme not in ("amqp", "amqps") or not parsed.host:
-        raise SettingsError("the AMQP URL must have the form amqp://user:password@host:port/vhost, or amqps://…")
+        raise SettingsError("the AMQP URL: it can't be read as an address") from None
     return parsed.update_query({"heartbeat": str(heartbeat_s), **parsed.query, "name": name})

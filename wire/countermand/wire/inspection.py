@@ -25,9 +25,11 @@ from aiormq.exceptions import (
     InvalidFrameError,
     ProbableAuthenticationError,
 )
+from yarl import URL
 
 from countermand.schemas.errors import BrokerUnavailable
 from countermand.schemas.topology import Declarations, Exchange, Queue
+from countermand.wire.addresses import without_password
 from countermand.wire.connection import CLOSE_TIMEOUT_S, RememberedTransport, close_link, parse_url
 from countermand.wire.session import BROKER_ERRORS, cancelled_from_outside, describe
 from countermand.wire.tasks import end
@@ -101,7 +103,7 @@ class Inspection:
             raise NoConnection("other", "the connection was lost while it was opened") from error
         except BROKER_ERRORS as error:
             self._transport.abort()
-            raise _no_connection(error, self._url.password) from error
+            raise _no_connection(error, self._url) from error
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -247,10 +249,8 @@ def _words(error: BaseException) -> str:
     return re.sub(r"^[A-Z_]+ - ", "", text)[:300]
 
 
-def _no_connection(error: BaseException, password: str | None) -> NoConnection:
-    text = _words(error)
-    if password:
-        text = text.replace(password, "***")
+def _no_connection(error: BaseException, url: URL) -> NoConnection:
+    text = without_password(_words(error), url)
     cause = error.__cause__
     match error:
         case AuthenticationError() | ProbableAuthenticationError():
@@ -262,9 +262,9 @@ def _no_connection(error: BaseException, password: str | None) -> NoConnection:
         case TimeoutError():
             return NoConnection("silent", "the broker accepted no connection in time, or said nothing on it")
     if isinstance(error, ssl.SSLError) or isinstance(cause, ssl.SSLError):
-        return NoConnection("tls", f"no agreement on TLS: {describe(cause or error)}")
+        return NoConnection("tls", f"no agreement on TLS: {without_password(describe(cause or error), url)}")
     if isinstance(cause, socket.gaierror):
         return NoConnection("unresolved", f"the host's name can't be resolved: {text}")
     if isinstance(cause, ConnectionRefusedError):
         return NoConnection("refused", f"nobody listens there: {text}")
-    return NoConnection("other", f"no connection: {describe(error)}")
+    return NoConnection("other", f"no connection: {without_password(describe(error), url)}")

@@ -1,7 +1,6 @@
 """The commands that act on sagas: on one by its id, or on many by a filter. `acting_options` is what they share."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -17,7 +16,7 @@ def acting_options(function: Function) -> Function:
         click.option("--reason", required=True, help="Why: it stands in the saga's history."),
         click.option("--actor", default=None, help="Who: COUNTERMAND_ACTOR, or the user and the machine."),
         click.option("--key", default=None, help="Repeating the command under the same key counts once."),
-        click.option("--expect", type=int, default=None, metavar="VERSION", help="Refuse if the saga has moved on."),
+        click.option("--expect", type=int, default=None, metavar="REVISION", help="Refuse if the saga has moved on."),
         click.option(
             "--wait", "wait_s", type=float, default=5.0, show_default=True, help="Seconds to wait for the effect."
         ),
@@ -48,7 +47,7 @@ step_option = click.option("--step", default=None, help="The step; without it, t
 @click.command(epilog=FILTERS)
 @acting_options
 @step_option
-@click.option("--input", "input_", default=None, metavar="JSON", help="Send this instead; @FILE reads it from a file.")
+@click.option("--input", "input_", default=None, metavar="JSON", help="Send this instead; @FILE reads a file.")
 def retry(step: str | None, input_: str | None, **shared: Any) -> None:
     """Ask for a step (or its compensation) again, at once and with fresh patience.
 
@@ -147,15 +146,6 @@ def abandon(confirm: str | None, **shared: Any) -> None:
 
 
 def _json(text: str | None, name: str) -> Any:
-    if text is None:
-        return None
-    import msgspec
+    from countermand.coordinator.cli.payload import payload
 
-    try:
-        body = Path(text[1:]).read_bytes() if text.startswith("@") else text.encode()
-        msgspec.json.decode(body)
-    except OSError as error:
-        raise click.UsageError(f"{name}: {text[1:]} can't be read: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{name}: not valid JSON: {error}") from error
-    return msgspec.Raw(body)
+    return None if text is None else payload(text, name)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.console import Group
 from rich.text import Text
 
-from countermand.coordinator.cli.filtering import printable
 from countermand.coordinator.cli.moments import clock
+from countermand.coordinator.cli.output import printable
 from countermand.coordinator.operate.happenings import happening
 from countermand.coordinator.ports import Census
 from countermand.schemas.messages import LifecycleMessage

@@ -12,7 +12,8 @@ import click
 import msgspec
 
 from countermand.coordinator.cli import exits
-from countermand.coordinator.cli.output import output_option, print_json, print_lines, quiet_logging, tell
+from countermand.coordinator.cli.output import output_option, print_json, print_lines, quiet_logging, say, tell
+from countermand.coordinator.operate.counting import counted
 from countermand.coordinator.operate.dead import LETTERS_MAX, DeadLetters, LetterResult, Look
 from countermand.coordinator.operate.letters import LetterFilter, letter_detail, letter_line
 from countermand.coordinator.runtime import open_store
@@ -20,6 +21,12 @@ from countermand.coordinator.settings import Settings, load_settings
 from countermand.schemas.errors import CountermandError
 from countermand.schemas.topology import Topology
 from countermand.wire import QueueTaken
+
+WAY_ON = (
+    "those behind them were not looked at, because so many can't be held at once: send back or throw away some of the "
+    "oldest first (`countermand dead list --limit 10` shows some, `countermand dead delete --died-of TEXT` throws away "
+    "those of one reason)"
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -60,9 +67,14 @@ def list_(died_of: str | None, saga: str | None, queue: str | None, type_: str |
     else:
         from countermand.coordinator.cli.letter_tables import print_letters
 
-        print_letters(lines, prefix=load_settings().prefix)
-    if not look.complete:
+        if lines:
+            print_letters(lines, prefix=load_settings().prefix)
+        else:
+            tell(_none_found(look))
+    if look.stopped_by == "limit":
         tell("there may be more: --limit shows more of them")
+    elif lines:
+        _tell_unseen(look)
 
 
 @dead.command()
@@ -73,7 +85,7 @@ def show(letter_id: str, output: str) -> None:
     quiet_logging()
     look = _run(lambda letters: letters.look(LetterFilter(ids=(letter_id,)), limit=1))
     if not look.letters:
-        tell(f"no dead letter has the id {letter_id}")
+        tell(f"no dead letter has the id {letter_id}" if look.complete else _none_found(look))
         sys.exit(exits.NOT_FOUND)
     found = letter_detail(look.letters[0])
     found["saga"] = _saga_in_words(found["saga_id"])
@@ -119,7 +131,7 @@ def redrive(
         raise click.UsageError("which letters? Give their ids, an option that chooses some, or --all")
     look = _run(lambda letters: letters.look(chosen, limit=limit))
     if not look.letters:
-        tell("no dead letter matches")
+        tell(_none_found(look))
         sys.exit(exits.NOT_FOUND)
     _confirm(look, "send back", yes=yes)
     # Those that were shown, and no others that have died meanwhile.
@@ -138,18 +150,34 @@ def redrive(
 
 
 @dead.command()
-@click.argument("ids", nargs=-1, required=True)
+@click.argument("ids", nargs=-1)
+@_choice_options
+@click.option("--limit", type=click.IntRange(1, LETTERS_MAX), default=1_000, show_default=True, help="At most so many.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @output_option
-def delete(ids: tuple[str, ...], yes: bool, output: str) -> None:
-    """Throw letters away for good."""
+def delete(
+    ids: tuple[str, ...],
+    died_of: str | None,
+    saga: str | None,
+    queue: str | None,
+    type_: str | None,
+    limit: int,
+    yes: bool,
+    output: str,
+) -> None:
+    """Throw letters (IDS, or those that match) away for good."""
     quiet_logging()
-    look = _run(lambda letters: letters.look(LetterFilter(ids=ids), limit=len(ids)))
+    chosen = LetterFilter(ids=ids, saga_id=saga, reason=died_of, queue=queue, type=type_)
+    if chosen.empty:
+        raise click.UsageError("which letters? Give their ids, or an option that chooses some")
+    look = _run(lambda letters: letters.look(chosen, limit=max(limit, len(ids))))
     if not look.letters:
-        tell("no dead letter has such an id")
+        tell(_none_found(look))
         sys.exit(exits.NOT_FOUND)
     _confirm(look, "throw away for good", yes=yes)
-    results = _run(lambda letters: letters.delete(ids))
+    # Those that were shown, and no others; where ids alone were asked for, those that are gone are said to be so.
+    shown = ids if chosen == LetterFilter(ids=ids) else tuple(letter.id for letter in look.letters)
+    results = _run(lambda letters: letters.delete(shown))
     if output == "table":
         for result in results:
             _progress(result)
@@ -187,27 +215,42 @@ async def _phase_of(saga_id: str, settings: Settings) -> str:
     return f"{state.phase}, stuck: {state.stuck.cause}" if state.stuck else state.phase
 
 
+def _none_found(look: Look) -> str:
+    if look.complete:
+        return "no dead letter matches"
+    return f"no dead letter among the oldest {look.seen:,} matches; {WAY_ON}"
+
+
+def _tell_unseen(look: Look) -> None:
+    if look.stopped_by == "room":
+        tell(f"these are of the oldest {look.seen:,}; {WAY_ON}")
+
+
 def _confirm(look: Look, what: str, *, yes: bool) -> None:
-    where = Counter(letter.queue or "an unknown queue" for letter in look.letters)
+    back = what == "send back"
+    where = Counter(letter.queue or "an unknown queue" for letter in look.letters if not back or letter.refusal is None)
     for queue, number in where.most_common():
-        tell(f"{number} from {queue}")
-    hopeless = sum(letter.refusal is not None for letter in look.letters)
-    if hopeless and what == "send back":
-        tell(f"{hopeless} of them can't be sent back; each will say why")
-    if not look.complete:
+        tell(f"{number} {'to' if back else 'from'} {queue}")
+    hopeless = Counter(letter.refusal for letter in look.letters if letter.refusal is not None)
+    for refusal, number in hopeless.most_common() if back else ():
+        tell(f"{number} to nowhere: {refusal}")
+    if look.stopped_by == "limit":
         tell("more letters match than --limit allows")
+    _tell_unseen(look)
     if yes:
         return
     if not sys.stdin.isatty():
         tell("nothing was done: nobody is here to confirm it; add --yes")
         sys.exit(exits.REFUSED)
-    click.confirm(f"{what} {len(look.letters)} letters?", abort=True, err=True)
+    if not click.confirm(f"{what} {counted(len(look.letters), 'letter')}?", err=True):
+        tell("nothing was done")
+        sys.exit(exits.REFUSED)
 
 
 def _progress(result: LetterResult) -> None:
     detail = f": {result.detail}" if result.detail else ""
     to = f" to {result.queue}" if result.outcome == "redriven" else ""
-    click.echo(f"{result.id} {result.outcome}{to}{detail}")
+    say(f"{result.id} {result.outcome}{to}{detail}")
 
 
 def _silence(_: LetterResult) -> None:

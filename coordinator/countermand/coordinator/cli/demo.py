@@ -29,8 +29,12 @@ class KillType(click.ParamType[tuple[int, str]]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, str]:
         percent, _, name = value.partition(":")
-        if not percent.isdigit() or int(percent) > 100 or name not in NAMES:
-            self.fail(f"{value!r}: expected PERCENT:NAME, where NAME is one of {', '.join(NAMES)}", param, ctx)
+        if not percent.isdigit() or int(percent) > 100:
+            self.fail(
+                f"{value!r}: PERCENT is {percent!r}; expected PERCENT:NAME with a number from 0 to 100", param, ctx
+            )
+        if name not in NAMES:
+            self.fail(f"{value!r}: NAME is {name!r}; expected PERCENT:NAME with one of {', '.join(NAMES)}", param, ctx)
         return int(percent), name
 
 

@@ -3,23 +3,27 @@
 import asyncio
 import logging
 import os
+import re
 import signal
 import sys
+import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from countermand.coordinator.cli import exits
+from countermand.coordinator.cli.ended import ADDRESSES
 from countermand.coordinator.cli.output import console, quiet_logging, tell
-from countermand.coordinator.session_file import FOLDER, SESSION_FILE
+from countermand.coordinator.session_file import FOLDER, SESSION_FILE, find_session, folders_above
 
 if TYPE_CHECKING:
     from countermand.coordinator.dev.session import Options, Running
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# With one of these set, other commands don't look for a session.
-ADDRESSES = tuple(f"COUNTERMAND_{name}{suffix}" for name in ("AMQP_URL", "REDIS_URL") for suffix in ("", "_FILE"))
+# Behind the name of who says it, if there is one: broken by us it could not be pasted.
+TO_COPY: Final = re.compile(r"(?:\S+: )?\s+(?:\S*countermand|export|\S*python\S* -m) ")
+WIDTH_MIN: Final = 40  # Below it a line is all indentation.
 PORT = click.IntRange(0, 65_535)
 
 
@@ -57,7 +61,11 @@ def dev(
 
     # A broker that was killed is told of by the session, in words; its connections would tell it once more each.
     quiet_logging(logging.CRITICAL)
-    options = Options(targets or _targets_of(Path("pyproject.toml")), folder, amqp_port, redis_port, ephemeral, reload)
+    here = Path("pyproject.toml")
+    if not targets and folder == FOLDER and (elsewhere := _begun_elsewhere(here)):
+        tell(elsewhere)
+        sys.exit(exits.REFUSED)
+    options = Options(targets or _targets_of(here), folder, amqp_port, redis_port, ephemeral, reload)
     try:
         asyncio.run(_dev(options))
     except DevelopmentError as error:
@@ -67,17 +75,43 @@ def dev(
 
 def _targets_of(project: Path) -> tuple[str, ...]:
     """What a project wants to be served."""
-    import tomllib
-
     import msgspec
 
+    found = (_settings_of(project) or {}).get("dev", [])
     try:
-        found = tomllib.loads(project.read_text(encoding="utf-8")).get("tool", {}).get("countermand", {}).get("dev", [])
         return msgspec.convert(found, tuple[str, ...])
-    except FileNotFoundError:
-        return ()
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except msgspec.ValidationError as error:
         raise click.UsageError(f"{project}: [tool.countermand] dev: expected a list of targets: {error}") from error
+
+
+def _settings_of(project: Path) -> dict[str, Any] | None:
+    """What a pyproject.toml says under [tool.countermand]; None if nothing."""
+    import tomllib
+
+    try:
+        tools = tomllib.loads(project.read_text(encoding="utf-8")).get("tool", {})
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{project}: expected TOML: {error}") from error
+    found = tools.get("countermand") if isinstance(tools, dict) else None
+    return found if isinstance(found, dict) else None
+
+
+def _begun_elsewhere(here: Path) -> str | None:
+    """That a folder above is meant: a second, empty world in this one is what nobody wants."""
+    remedy = "or say what to serve from here"
+    found = find_session()
+    if found.session is not None and found.folder not in (None, FOLDER.absolute()):
+        return (
+            f"`countermand dev` runs in {os.path.relpath(found.folder.parent)} (process {found.session.pid}), and "
+            f"commands find it from here; stop it first, {remedy}"
+        )
+    project = next((place for place in folders_above(Path.cwd()) if (place / here).exists()), None)
+    if project in (None, Path.cwd()) or _settings_of(project / here) is None:
+        return None
+    name = os.path.relpath(project)
+    return f"this folder belongs to the project in {name}: run it there (cd {name}), {remedy}"
 
 
 async def _dev(options: "Options") -> None:
@@ -88,7 +122,9 @@ async def _dev(options: "Options") -> None:
     terminal = console()
 
     def say(line: str) -> None:
-        terminal.print(line, markup=False, soft_wrap=True)
+        for one in line.split("\n"):
+            for part in wrapped(one, terminal.width) if terminal.is_terminal else [one]:
+                terminal.print(part, markup=False, soft_wrap=True)
 
     def stopping() -> None:
         say("stopping")
@@ -103,14 +139,27 @@ async def _dev(options: "Options") -> None:
     say("stopped" if options.ephemeral else f"stopped; the data stays in {options.folder}")
 
 
+def wrapped(line: str, width: int) -> list[str]:
+    """A line in parts of whole words, of which the further ones are indented; a command to be copied stays as it is."""
+    if len(line) <= width or TO_COPY.match(line):
+        return [line]
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.wrap(
+        line, max(width, WIDTH_MIN), subsequent_indent=f"{indent}    ", break_long_words=False, break_on_hyphens=False
+    )
+
+
 def _greeting(running: "Running") -> str:
+    from countermand.coordinator.dev.invocation import command_name
+
+    command = command_name()
     servers, options = running.servers, running.options
     exports = [
         f"  export COUNTERMAND_AMQP_URL={servers.amqp_url}",
         f"  export COUNTERMAND_REDIS_URL={servers.redis_url}",
     ]
     found = (
-        ["Every countermand command finds them in this folder. Elsewhere:", *exports]
+        ["Every countermand command finds them in this folder, and below it. Elsewhere:", *exports]
         if options.folder == FOLDER
         else [f"Other commands find them by these, as {options.folder / SESSION_FILE} says:", *exports]
     )
@@ -119,8 +168,8 @@ def _greeting(running: "Running") -> str:
         []
         if options.targets
         else [
-            "  countermand init shop    write a project to begin with",
-            "  countermand dev MODULE   serve your own participants and sagas (instead of this one)",
+            f"  {command} init shop    write a project to begin with",
+            f"  {command} dev MODULE   serve your own participants and sagas (instead of this one)",
         ]
     )
     return "\n".join(
@@ -137,8 +186,8 @@ def _greeting(running: "Running") -> str:
             "Next, in another terminal:",
             *turned_off,
             *serving,
-            "  countermand list         see the sagas",
-            "  countermand show ID      see why one is where it is",
+            f"  {command} list         see the sagas",
+            f"  {command} show ID      see why one is where it is",
             "",
         ]
     )

@@ -43,8 +43,3 @@ def filter_from(where: str, *conditions: tuple[str, str | None]) -> "Filter":
 def quoted_for_shell(text: str) -> str:
     """A word of a command that can be pasted into a shell as it is."""
     return shlex.quote(text)
-
-
-def printable(text: str) -> str:
-    """A text that is safe to show: what a participant chose must not move the cursor of an operator's terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

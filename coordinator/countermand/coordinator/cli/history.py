@@ -27,13 +27,13 @@ CAUSE_WIDTH_MIN: Final = 100
 @click.option(
     "--tail", type=click.IntRange(1, HISTORY_READ_MAX), default=100, show_default=True, help="At most so many entries."
 )
-@click.option("--after", type=click.IntRange(0), default=None, metavar="VERSION", help="Only what came after it.")
+@click.option("--after", type=click.IntRange(0), default=None, metavar="REVISION", help="Only what came after it.")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the saga has ended.")
 @output_option
 def history(saga_id: str, tail: int, after: int | None, follow: bool, output: str) -> None:
     """Tell what happened to a saga, one line for each entry of its journal.
 
-    The newest entries, unless you say after which version; the oldest of them first.
+    The newest entries, unless you say after which revision of the saga; the oldest of them first.
     """
     quiet_logging()
     if follow and output == "json":
@@ -102,8 +102,8 @@ def print_records(records: list[Record]) -> None:
     """Entries on the screen: moment, version, what happened, and by what."""
     from rich.text import Text
 
-    from countermand.coordinator.cli.filtering import printable
     from countermand.coordinator.cli.moments import moment
+    from countermand.coordinator.cli.output import printable
 
     terminal = console()
     for record in records:

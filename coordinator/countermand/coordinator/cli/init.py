@@ -17,6 +17,7 @@ def init(name: str) -> None:
     A saga over two services, each with its database and its compensations; tests that need no server; a compose file
     for RabbitMQ and Redis.
     """
+    from countermand.coordinator.dev.invocation import command_name, python_name
     from countermand.coordinator.dev.processes import DevelopmentError
     from countermand.coordinator.dev.scaffold import write_project
 
@@ -27,9 +28,12 @@ def init(name: str) -> None:
         sys.exit(exits.REFUSED)
     for path in written:
         click.echo(f"{name}/{path}")
+    folder = Path(name).absolute()
+    test, run = f"{python_name(folder)} -m pytest", f"{command_name(folder)} dev"
+    width = max(len(test), len(run))
     tell(
         f"wrote {len(written)} files. Next:\n"
         f"  cd {name}\n"
-        "  python -m pytest     its tests need no server\n"
-        "  countermand dev      runs it, and says how to start a saga"
+        f"  {test:<{width}}   its tests need no server\n"
+        f"  {run:<{width}}   runs it, and says how to start a saga"
     )

@@ -1,5 +1,6 @@
 """A command group that imports the module of a command only when it runs, so that `--help` and completion are quick."""
 
+import difflib
 import importlib
 from collections.abc import Mapping
 from typing import ClassVar, Final
@@ -30,8 +31,12 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         # A command's own name may differ from the table's (`list` is a bad name for a Python function): the table's
         # is the one that was typed.
-        _, command, rest = super().resolve_command(ctx, args)
-        return args[0], command, rest
+        command = self.get_command(ctx, args[0])
+        if command is None and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            ctx.fail(f"there is no command {args[0]!r}{hint}")
+        return args[0], command, args[1:]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, section in self.sections.items():

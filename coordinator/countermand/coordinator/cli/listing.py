@@ -8,6 +8,7 @@ import click
 
 from countermand.coordinator.cli.filtering import WHERE_HELP, filter_from, where_option
 from countermand.coordinator.cli.output import output_option, print_json, print_lines, quiet_logging, tell
+from countermand.coordinator.operate.counting import counted
 from countermand.coordinator.runtime import open_store
 from countermand.coordinator.settings import load_settings
 
@@ -41,7 +42,10 @@ def list_(
     after: str | None,
     output: str,
 ) -> None:
-    """List sagas, newest first."""
+    """List sagas, newest first.
+
+    The column done: of how many steps the effect stands. What was undone counts no more.
+    """
     quiet_logging()
     filter_ = filter_from(
         where,
@@ -111,4 +115,4 @@ def _tell_next(filter_: "Filter", listed: "Listed", *, sort: str, limit: int, ou
 
 
 def _sagas(count: int) -> str:
-    return f"{count:,} saga{'' if count == 1 else 's'}"
+    return counted(count, "saga")

@@ -10,16 +10,9 @@ from typing import ClassVar
 
 import click
 
-from countermand.coordinator.cli import exits
-from countermand.coordinator.cli.lazy import LazyGroup, Section
-from countermand.schemas.errors import (
-    BrokerUnavailable,
-    CountermandError,
-    InvalidIdentifier,
-    SettingsError,
-    StoreUnavailable,
-    UnsafeServer,
-)
+from countermand.coordinator.cli.ended import tell_if_ended
+from countermand.coordinator.cli.failing import FailingInWords
+from countermand.coordinator.cli.lazy import Section
 
 EXIT_CODES = """\b
 Exit codes
@@ -32,7 +25,7 @@ Exit codes
                                    130  interrupted"""
 
 
-class Countermand(LazyGroup):
+class Countermand(FailingInWords):
     """The table of commands."""
 
     sections: ClassVar[Mapping[str, Section]] = {
@@ -48,7 +41,7 @@ class Countermand(LazyGroup):
             "completion": ("completion:completion", "Print what makes your shell complete these commands."),
         },
         "Sagas": {
-            "apply": ("starting:apply", "Register the definition in a JSON document."),
+            "apply": ("applying:apply", "Register definitions: files in JSON or YAML, sagas in Python."),
             "start": ("starting:start", "Start a saga, and wait for its outcome if you like."),
         },
         "Look": {
@@ -57,7 +50,10 @@ class Countermand(LazyGroup):
             "show": ("showing:show", "Show one saga: its steps in time, why it is stuck, what can be done."),
             "history": ("history:history", "Tell what happened to a saga, line by line."),
             "watch": ("watching:watch", "Watch all sagas, or one until it ends."),
-            "definitions": ("definitions:definitions", "List the registered definitions, or print one."),
+            "definitions": (
+                "definitions:definitions",
+                "List the registered definitions; print, draw, compare or check some.",
+            ),
             "participants": ("participants:participants", "List the participants: queues, processes, what is wrong."),
         },
         "Act (each with a reason, on one saga or on many)": {
@@ -79,36 +75,22 @@ class Countermand(LazyGroup):
 
 @click.group(cls=Countermand, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="countermand")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Durable sagas over RabbitMQ and Redis. Every command has its countermand.
 
     Configured by environment variables COUNTERMAND_…; `countermand settings` shows them.
     """
+    tell_if_ended(context.invoked_subcommand)
 
 
 def main() -> None:
-    """Entry point: turns our own errors into a line and an exit code."""
+    """Entry point."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # What participants write goes beyond some terminals; a character less is better than no screen.
             stream.reconfigure(errors="replace")
-    try:
-        cli()
-    except CountermandError as error:
-        click.echo(f"countermand: {error}", err=True)
-        sys.exit(_code(error))
-
-
-def _code(error: CountermandError) -> int:
-    match error:
-        case SettingsError() | InvalidIdentifier():
-            return exits.USAGE
-        case StoreUnavailable() | BrokerUnavailable():
-            return exits.UNREACHABLE
-        case UnsafeServer():
-            return exits.REFUSED
-        case _:
-            raise error
+    cli()
 
 
 if __name__ == "__main__":

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from countermand.coordinator.cli.filtering import printable
 from countermand.coordinator.cli.moments import span
-from countermand.coordinator.cli.output import console
+from countermand.coordinator.cli.output import console, printable
 from countermand.coordinator.operate.participants import Action, ParticipantStory
 
 NAME_WIDTH_MAX = 28

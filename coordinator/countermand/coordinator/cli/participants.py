@@ -6,6 +6,7 @@ import sys
 import click
 
 from countermand.coordinator.cli import exits
+from countermand.coordinator.cli.failing import server_in_words
 from countermand.coordinator.cli.output import output_option, print_json, print_lines, quiet_logging, tell
 from countermand.coordinator.operate.participants import (
     ParticipantStory,
@@ -64,6 +65,6 @@ async def _queues(settings: Settings, names: list[str]) -> dict[str, QueueFacts 
     try:
         facts = await queue_facts(settings.amqp_url, queues.values())
     except BrokerUnavailable as error:
-        tell(f"the queues are not shown: {error}")
+        tell(f"the queues are not shown: {server_in_words(error)}")
         return None
     return {name: facts[queue] for name, queue in queues.items()}

@@ -1,6 +1,6 @@
-"""The table of `countermand list`: one line for a saga where they fit, two where they don't."""
+"""The table of `countermand list`: one line for a saga that fits, more for one that doesn't."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from rich.cells import cell_len
@@ -8,8 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from countermand.coordinator.cli.filtering import printable
-from countermand.coordinator.cli.output import console
+from countermand.coordinator.cli.output import console, printable
 from countermand.coordinator.operate.durations import short
 
 STYLES: Final = {
@@ -22,6 +21,8 @@ STYLES: Final = {
 }
 
 HEADERS: Final = ("saga", "definition", "state", "stuck on", "done", "age")
+STUCK_ON: Final = HEADERS.index("stuck on")
+RIGHT: Final = ("done", "age")
 GAP: Final = 2
 REST_MIN: Final = 40  # The state, folded at its words, the steps and the age.
 
@@ -30,22 +31,46 @@ def print_list(rows: Sequence[dict[str, Any]]) -> None:
     """The sagas of a page."""
     terminal = console()
     lines = [_cells(row) for row in rows]
-    stuck = any(line[3].plain for line in lines)
-    columns = [at for at in range(len(HEADERS)) if stuck or HEADERS[at] != "stuck on"]
-    width = sum(max(cell_len(HEADERS[at]), *(line[at].cell_len for line in lines)) for at in columns)
-    if width + GAP * (len(columns) - 1) <= terminal.width:
-        terminal.print(_wide(lines, columns))
-    else:
+    stuck_on = any(line[3].plain for line in lines)
+    every = [at for at in range(len(HEADERS)) if stuck_on or at != STUCK_ON]
+    room = terminal.width - GAP * (len(every) - 1) - sum(_widths(lines)[at] for at in every[1:])
+    if room < _widths(lines)[0]:
+        # What each saga is stuck on moves below it first: ids are there to be copied.
+        every = [at for at in every if at != STUCK_ON]
+        room = terminal.width - GAP * (len(every) - 1) - sum(_widths(lines)[at] for at in every[1:])
+    fitting = [line[0].cell_len for line in lines if line[0].cell_len <= room]
+    if not fitting or terminal.width < max(line[0].cell_len for line in lines):
         terminal.print(_narrow(lines, terminal.width))
+        return
+    widths = _widths(lines)
+    widths[0] = max(len(HEADERS[0]), *fitting)
+    for line in [tuple(Text(header, style="bold") for header in HEADERS), *lines]:
+        for part in _row(line, every, widths, terminal.width):
+            terminal.print(part, soft_wrap=True)
 
 
-def _wide(lines: list[tuple[Text, ...]], columns: list[int]) -> Table:
-    table = _table()
+def _widths(lines: Sequence[tuple[Text, ...]]) -> list[int]:
+    return [max(cell_len(header), *(line[at].cell_len for line in lines)) for at, header in enumerate(HEADERS)]
+
+
+def _row(line: tuple[Text, ...], columns: Sequence[int], widths: Sequence[int], width: int) -> Iterator[Text]:
+    """A saga on one line; a long id stands above it, and what it is stuck on below where it has no column."""
+    saga = line[0]
+    if saga.cell_len > widths[0]:
+        yield saga
+        saga = Text()
+    cells = []
     for at in columns:
-        table.add_column(HEADERS[at], no_wrap=True, justify="right" if HEADERS[at] in ("done", "age") else "left")
-    for line in lines:
-        table.add_row(*(line[at] for at in columns))
-    return table
+        cell = (saga if at == 0 else line[at]).copy()
+        blanks = " " * (widths[at] - cell.cell_len)
+        cells.append(Text(blanks) + cell if HEADERS[at] in RIGHT else cell + Text(blanks))
+    joined = Text(" " * GAP).join(cells)
+    joined.rstrip()
+    yield joined
+    if STUCK_ON not in columns and line[0].plain != HEADERS[0] and line[STUCK_ON].plain:
+        below = Text(" " * GAP) + line[STUCK_ON]
+        below.truncate(width, overflow="ellipsis")
+        yield below
 
 
 def _narrow(lines: list[tuple[Text, ...]], width: int) -> Table:
@@ -75,7 +100,7 @@ def _cells(row: dict[str, Any]) -> tuple[Text, ...]:
         Text(row["definition"]),
         state,
         Text(printable(on)),
-        Text(f"{row['steps_done']}/{total}"),
+        Text(f"{row['steps_standing']}/{total}"),
         Text(short(row["age_ms"])),
     )
 

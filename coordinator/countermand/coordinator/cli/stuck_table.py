@@ -6,8 +6,8 @@ from typing import Any
 from rich.padding import Padding
 from rich.text import Text
 
-from countermand.coordinator.cli.filtering import printable, quoted_for_shell
-from countermand.coordinator.cli.output import console
+from countermand.coordinator.cli.filtering import quoted_for_shell
+from countermand.coordinator.cli.output import console, printable
 from countermand.coordinator.operate.durations import short
 
 INDENT = 2

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Group
 from rich.text import Text
 
-from countermand.coordinator.cli.filtering import printable
 from countermand.coordinator.cli.gantt import Glyphs, Scale, glyphs_for, lane, legend
 from countermand.coordinator.cli.moments import ago, ahead, clock, moment, span
+from countermand.coordinator.cli.output import printable
 from countermand.coordinator.operate.document import payloads_of
 from countermand.coordinator.operate.story import LaneStory, StepStory, Story
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from countermand.coordinator.core.state import Saga
 
 NAME_WIDTH_MAX: Final = 24
-LANE_WIDTH_MIN: Final = 12
+LANE_WIDTH_MIN: Final = 8  # Below that it shows nothing.
 LANE_WIDTH_MAX: Final = 72  # Wider than that, the eye loses the line.
 INDENT: Final = 2
+GAP: Final = 2
 
 # Of the terminal's own sixteen colours, those that can be read on light and on dark.
 _PHASE_STYLES: Final = {
@@ -73,11 +74,11 @@ def _header(story: Story, width: int) -> Iterator[Text]:
     title = Text.assemble((story.saga_id, "bold"), "  ", story.definition, "  ")
     title.append(story.phase_words, _PHASE_STYLES[story.phase])
     if story.hold is not None and story.hold_since_ms is not None:
-        by = f" by {story.paused_by}" if story.paused_by and story.hold == "paused" else ""
+        by = f" by {printable(story.paused_by)}" if story.paused_by and story.hold == "paused" else ""
         title.append(f"  {story.hold.upper()}{by} for {span(story.now_ms - story.hold_since_ms)}", "bold red")
     yield title
     took = f"ended {moment(story.ended_ms)}, took" if story.ended_ms is not None else "age"
-    facts = [f"started {moment(story.started_ms)}", f"{took} {span(story.age_ms)}", f"version {story.version}"]
+    facts = [f"started {moment(story.started_ms)}", f"{took} {span(story.age_ms)}", f"revision {story.version}"]
     if story.deadline_ms is not None:
         when = moment(story.deadline_ms) if story.ended else ahead(story.deadline_ms, story.now_ms)
         facts.append(f"deadline {when}")
@@ -98,21 +99,27 @@ def _timeline(story: Story, width: int, glyphs: Glyphs) -> Iterator[Text]:
     every = [each for step in story.steps for each in (step.do, step.undo) if each is not None]
     words_width = max(len("state"), *(len(each.words) for each in every))
     tries_width = max(5, *(len(_tries(each, glyphs)) for each in every))
-    lane_width = min(LANE_WIDTH_MAX, max(LANE_WIDTH_MIN, width - name_width - words_width - tries_width - 6))
-    scale = Scale(story.started_ms, _end_of(story), lane_width)
-    length = span(scale.to_ms - scale.from_ms)
-    axis = f"0{length.rjust(lane_width - 1)}"
-    yield Text(f"{'step':<{name_width}}  {axis}  {'tries':>{tries_width}}  state", style="bold")
+    lane_width = min(LANE_WIDTH_MAX, width - name_width - words_width - tries_width - 3 * GAP)
+    # What became of a step says more than when: on a narrow terminal the picture gives way to the words.
+    scale = Scale(story.started_ms, _end_of(story), lane_width) if lane_width >= LANE_WIDTH_MIN else None
+    if scale is None:
+        if shortest + words_width + tries_width + 2 * GAP > width:
+            tries_width = 0
+        name_width = max(shortest, min(name_width, width - words_width - tries_width - 2 * GAP))
+    axis = "" if scale is None else f"0{span(scale.to_ms - scale.from_ms).rjust(lane_width - 1)}{' ' * GAP}"
+    heading = f"{'tries':>{tries_width}}{' ' * GAP}" if tries_width else ""
+    yield Text(f"{'step':<{name_width}}  {axis}{heading}state", style="bold")
     widths = (name_width, tries_width)
     for step in story.steps:
         yield from _step(step, story, scale, widths, width, glyphs)
-    yield _flat(legend(glyphs), "dim")
+    if scale is not None:
+        yield _flat(legend(glyphs), "dim")
     if story.more_history:
         yield _flat("older entries of the history are not drawn", "dim")
 
 
 def _step(
-    step: StepStory, story: Story, scale: Scale, widths: tuple[int, int], width: int, glyphs: Glyphs
+    step: StepStory, story: Story, scale: Scale | None, widths: tuple[int, int], width: int, glyphs: Glyphs
 ) -> Iterator[Text]:
     yield _row(_cut(_name(step), widths[0]), step.do, scale, widths, glyphs)
     yield from _notes(step.do, story, width)
@@ -121,14 +128,14 @@ def _step(
         yield from _notes(step.undo, story, width)
 
 
-def _row(name: str, told: LaneStory, scale: Scale, widths: tuple[int, int], glyphs: Glyphs) -> Text:
+def _row(name: str, told: LaneStory, scale: Scale | None, widths: tuple[int, int], glyphs: Glyphs) -> Text:
     style = _LANE_STYLES.get(told.status, "")
-    drawn = lane(told.spans, scale, glyphs).ljust(scale.width)
+    drawn = "" if scale is None else lane(told.spans, scale, glyphs).ljust(scale.width + GAP)
     tries = _tries(told, glyphs)
     row = Text(no_wrap=True, overflow="ellipsis")
     row.append(f"{name:<{widths[0]}}  ", "dim" if style == "dim" else "")
     row.append(drawn, style)
-    row.append(f"  {tries:>{widths[1]}}  ")
+    row.append(f"{tries:>{widths[1]}}{' ' * GAP}" if widths[1] else "")
     row.append(told.words, style)
     return row
 

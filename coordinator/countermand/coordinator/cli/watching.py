@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from countermand.coordinator.cli import exits
+from countermand.coordinator.cli.failing import server_in_words
 from countermand.coordinator.cli.output import console, print_lines, quiet_logging, tell
 from countermand.coordinator.operate.happenings import happening_document
 from countermand.coordinator.operate.listening import Listener
-from countermand.coordinator.operate.looking import Look, look, records_after
+from countermand.coordinator.operate.looking import Look, look, over, records_after
 from countermand.coordinator.ports import Census, SagaStore
 from countermand.coordinator.runtime import open_store
 from countermand.coordinator.settings import Settings, load_settings
@@ -55,6 +56,11 @@ def watch(saga_id: str | None, definition: str | None, output: str) -> None:
     sys.exit(code)
 
 
+def _tell_what_ends_it() -> None:
+    if sys.stderr.isatty():
+        tell("Ctrl-C ends it")
+
+
 # --- one saga
 
 
@@ -66,6 +72,8 @@ async def _watch_one(settings: Settings, saga_id: str, output: str) -> int:
             tell(f"no saga has the id {saga_id}")
             return exits.NOT_FOUND
         terminal = console()
+        if not over(seen):
+            _tell_what_ends_it()
         if output == "table" and terminal.is_terminal:
             seen = await _draw(store, seen, terminal)
         else:
@@ -73,14 +81,6 @@ async def _watch_one(settings: Settings, saga_id: str, output: str) -> int:
         return _told_end(seen)
     finally:
         await store.close()
-
-
-def over(seen: Look) -> bool:
-    """Whether nothing more will happen by itself: it has ended, or is stuck without anything still on its way."""
-    story = seen.story
-    # Not its wake-up: that may be the deadline of a saga that does nothing until then.
-    on_its_way = any(lane is not None and lane.next for step in story.steps for lane in (step.do, step.undo))
-    return story.ended or (story.trouble is not None and not on_its_way)
 
 
 async def _draw(store: SagaStore, seen: Look, terminal: "Console") -> Look:
@@ -123,8 +123,13 @@ def _told_end(seen: Look) -> int:
     story = seen.story
     if story.ended:
         return exits.DONE if story.phase == "completed" else exits.COMPENSATED
-    tell(f"the saga is stuck; `countermand show {story.saga_id}` says why, and what can be done")
+    tell(stuck_in_words(story.saga_id))
     return exits.STUCK
+
+
+def stuck_in_words(saga_id: str) -> str:
+    """That a saga goes no further, and what to do."""
+    return f"the saga is stuck; `countermand show {saga_id}` says why, and what can be done"
 
 
 # --- all sagas
@@ -141,8 +146,10 @@ async def _watch_all(settings: Settings, definition: str | None, output: str) ->
         except BrokerUnavailable as error:
             if not live:
                 raise
-            tell(f"only counts, because nobody tells what happens: {error}")
+            tell(f"only counts, because nobody tells what happens: {server_in_words(error)}")
+            _tell_what_ends_it()
             return await _refresh(settings, None, terminal)
+        _tell_what_ends_it()
         if live:
             return await _refresh(settings, listener, terminal)
         while True:
@@ -179,7 +186,7 @@ async def _refresh(settings: Settings, listener: Listener | None, terminal: "Con
                 try:
                     census = await store.census()
                 except StoreUnavailable as error:
-                    trouble = f"the counts are old, because Redis can't be reached: {error}"
+                    trouble = f"the counts are old, because the store can't be asked: {server_in_words(error)}"
                 live.update(overview(census, list(newest), terminal.width, trouble=trouble), refresh=True)
                 await asyncio.sleep(CENSUS_S)
     finally:

@@ -12,7 +12,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from countermand.coordinator.operate.letters import Letter, LetterFilter, copy_of, left_behind, read_letters
+from countermand.coordinator.operate.letters import Letter, LetterFilter, LetterReader, copy_of, left_behind, weight
+from countermand.coordinator.operate.reaching import reach_broker
 from countermand.schemas.errors import BrokerUnavailable
 from countermand.schemas.topology import Topology
 from countermand.wire import Browser, Confirmed, Delivery, Publisher, PublishOutcome, QueueTaken, Refused, Returned
@@ -20,7 +21,6 @@ from countermand.wire import Browser, Confirmed, Delivery, Publisher, PublishOut
 # Letters are held while they are looked at, and a message of up to 16 MiB can lie among them.
 LETTERS_MAX: Final = 10_000
 BYTES_MAX: Final = 256 << 20
-TAKEN_AT_ONCE: Final = 100
 BATCH_MAX: Final = 100  # Little enough that a person sees progress, and that a crash costs few duplicates.
 WAIT_FOR_OTHERS_S: Final = 3.0  # Looking at a full queue takes about as long.
 RETRY_S: Final = 0.2
@@ -39,11 +39,19 @@ class LetterResult(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True):
-    """The letters that match, oldest first. `complete`: all letters were looked at, so there are no others."""
+    """The letters that match, oldest first, of `seen` that were looked at.
+
+    `stopped_by` says why no more were: `limit` letters were found, or there were too many to hold at once (`room`);
+    null if all were looked at, so that there are no others.
+    """
 
     letters: list[Letter]
     seen: int
-    complete: bool
+    stopped_by: Literal["limit", "room"] | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.stopped_by is None
 
 
 class DeadLetters:
@@ -147,6 +155,7 @@ class DeadLetters:
 
     async def _opened(self) -> Browser:
         """A browser that nobody else stands in the way of."""
+        await reach_broker(self._url)
         deadline = asyncio.get_running_loop().time() + self._wait_s
         while True:
             browser = Browser(
@@ -163,18 +172,25 @@ class DeadLetters:
             await asyncio.sleep(RETRY_S)
 
     async def _find(self, browser: Browser, chosen: LetterFilter, limit: int) -> Look:
-        taken: list[Delivery] = []
-        size = 0
-        while len(taken) < LETTERS_MAX and size < BYTES_MAX:
-            fresh = await browser.take(TAKEN_AT_ONCE)
-            taken += fresh
-            size += sum(len(delivery.body) for delivery in fresh)
-            found = [letter for letter in read_letters(taken, self._topology) if chosen.matches(letter)]
-            if len(fresh) < TAKEN_AT_ONCE:
-                return Look(found[:limit], len(taken), complete=len(found) <= limit)
-            if len(found) > limit or (chosen.ids and len(found) == len(set(chosen.ids))):
-                return Look(found[:limit], len(taken), complete=False)
-        return Look(found[:limit], len(taken), complete=False)
+        reader, found, wanted = LetterReader(self._topology), list[Letter](), set(chosen.ids)
+        by_content = msgspec.structs.replace(chosen, ids=())
+        seen = size = 0
+        while seen < LETTERS_MAX and size < BYTES_MAX:
+            # One at a time, because the next one may be as large as all that there is room for.
+            taken = await browser.take(1)
+            if not taken:
+                return Look(found, seen)
+            letter = reader.read(taken[0])
+            seen, size = seen + 1, size + weight(letter.delivery)
+            if (chosen.ids and letter.id not in wanted) or not by_content.matches(letter):
+                continue
+            if len(found) == limit:
+                return Look(found, seen, "limit")
+            found.append(letter)
+            wanted.discard(letter.id)
+            if chosen.ids and not wanted:
+                return Look(found, seen)
+        return Look(found, seen, "room")
 
 
 async def _settled(browser: Browser, sent: list[Delivery]) -> str:

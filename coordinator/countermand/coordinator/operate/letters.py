@@ -6,7 +6,8 @@ believed first, because a sender can write our headers too.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ import msgspec
 from countermand.coordinator.intake import incoming
 from countermand.schemas.envelope import saga_id_of, timestamp
 from countermand.schemas.identifiers import INBOX_SHARDS
+from countermand.schemas.moments import MOMENT_MAX_MS
 from countermand.schemas.topology import Topology
 from countermand.wire import AT_HEADER, DEAD_HEADERS, QUEUE_HEADER, REASON_HEADER, UNREADABLE_HEADER, Delivery, Message
 
@@ -26,6 +28,7 @@ REDRIVEN_LETTER: Final = "countermand-redriven-letter"
 _VOLATILE: Final = ("x-delivery-count", "x-acquired-count")
 _ID_BYTES: Final = 6  # 281 million million ids: two of ten thousand letters are alike once in five million queues.
 _SHOWN_MAX: Final = 4_000
+_VALUE_BYTES: Final = 64  # What the smallest value costs in memory, its place in a table included.
 
 _REASONS: Final = {
     "rejected": "a consumer put it aside: its log says why",
@@ -70,15 +73,31 @@ class LetterFilter(msgspec.Struct, frozen=True):
         )
 
 
-def read_letters(deliveries: Sequence[Delivery], topology: Topology) -> list[Letter]:
-    """The letters in their order. Letters that are alike to the last byte have ids that end in -2, -3, …"""
-    seen: dict[str, int] = {}
-    letters: list[Letter] = []
-    for delivery in deliveries:
+class LetterReader:
+    """Reads letters in their order. Those that are alike to the last byte have ids that end in -2, -3, …"""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._seen: Counter[str] = Counter()
+
+    def read(self, delivery: Delivery) -> Letter:
         digest = _digest(delivery)
-        seen[digest] = number = seen.get(digest, 0) + 1
-        letters.append(_letter(digest if number == 1 else f"{digest}-{number}", delivery, topology))
-    return letters
+        self._seen[digest] += 1
+        number = self._seen[digest]
+        return _letter(digest if number == 1 else f"{digest}-{number}", delivery, self._topology)
+
+
+def weight(delivery: Delivery) -> int:
+    """About how many bytes of memory a letter takes, headers included: a table of many small values is the heaviest."""
+    return len(delivery.body) + _weight(delivery.headers)
+
+
+def _weight(value: object) -> int:
+    if isinstance(value, Mapping):
+        return _VALUE_BYTES + sum(_weight(name) + _weight(part) for name, part in value.items())
+    if isinstance(value, list):
+        return _VALUE_BYTES + sum(map(_weight, value))
+    return _VALUE_BYTES + (len(value) if isinstance(value, str | bytes | bytearray) else 0)
 
 
 def copy_of(letter: Letter, *, actor: str, reason: str) -> Message:
@@ -178,8 +197,10 @@ def _of_broker(headers: Mapping[str, object]) -> tuple[str | None, int | None, s
 
 def _of_ours(headers: Mapping[str, object]) -> tuple[str | None, int | None, str]:
     died = headers.get(AT_HEADER)
+    # Whoever wrote it may have written anything; what is no moment says nothing.
+    died_ms = died if isinstance(died, int) and 0 < died <= MOMENT_MAX_MS and not isinstance(died, bool) else None
     reason = _text(headers.get(REASON_HEADER)) or "it doesn't say why"
-    return _text(headers.get(QUEUE_HEADER)), died if isinstance(died, int) else None, reason
+    return _text(headers.get(QUEUE_HEADER)), died_ms, reason
 
 
 def _digest(delivery: Delivery) -> str:

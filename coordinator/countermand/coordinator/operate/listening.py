@@ -4,6 +4,7 @@ import secrets
 from typing import Final, Self
 
 from countermand.coordinator.intake import incoming
+from countermand.coordinator.operate.reaching import reach_broker
 from countermand.schemas.errors import MalformedMessage
 from countermand.schemas.lifecycle import read_lifecycle
 from countermand.schemas.messages import LifecycleMessage
@@ -22,6 +23,7 @@ class Listener:
 
     def __init__(self, amqp_url: str, topology: Topology, *, definition: str | None = None) -> None:
         client_id = f"watch-{secrets.token_hex(8)}"
+        self._amqp_url = amqp_url
         self._consumer = Consumer(
             amqp_url,
             name="watch",
@@ -31,7 +33,8 @@ class Listener:
         )
 
     async def __aenter__(self) -> Self:
-        """Raises BrokerUnavailable."""
+        """Raises BrokerUnavailable; where nobody listens, at once."""
+        await reach_broker(self._amqp_url, timeout_s=READY_S)
         await self._consumer.start()
         try:
             await self._consumer.wait_ready(READY_S)

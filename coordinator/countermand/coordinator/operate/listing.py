@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from countermand.coordinator.core.state import SagaState
+from countermand.coordinator.core.state import SagaState, StepState
 from countermand.coordinator.operate.filters import Filter
 from countermand.coordinator.operate.matching import is_indexed, matches, query_for
 from countermand.coordinator.ports import Place, SagaStore
@@ -15,6 +15,7 @@ from countermand.schemas.envelope import timestamp
 
 # A page looks at no more sagas than this, even where only the sagas themselves know whether they match: about a second.
 LOOKED_AT_MAX: Final = 10_000
+UNDONE_STATUSES: Final = ("succeeded", "settled")  # A compensation that was skipped leaves the effect in place.
 PART: Final = 500  # So many are taken at once where most of them will not match.
 
 _CURSOR = re.compile(r"([0-9]{1,15})\.([A-Za-z0-9][A-Za-z0-9._:\-]{0,127})\Z")
@@ -97,6 +98,7 @@ def summary(state: SagaState, steps_total: int | None, at_ms: int) -> dict[str, 
         "stuck_error": None if stuck is None else stuck_code(state, stuck) or None,
         "stuck_since": None if stuck is None else timestamp(stuck.since_ms),
         "steps_done": sum(step.do.status in ("succeeded", "skipped") for step in state.steps.values()),
+        "steps_standing": sum(_stands(step) for step in state.steps.values()),
         "steps_total": steps_total,
         "tags": list(state.tags),
         "version": state.version,
@@ -105,6 +107,12 @@ def summary(state: SagaState, steps_total: int | None, at_ms: int) -> dict[str, 
         "ended": None if state.ended_ms is None else timestamp(state.ended_ms),
         "age_ms": max(0, at_ms - state.started_ms),
     }
+
+
+def _stands(step: StepState) -> bool:
+    """Whether a step was done, and has not been undone."""
+    undone = step.undo is not None and step.undo.status in UNDONE_STATUSES
+    return step.do.status in ("succeeded", "skipped") and not undone
 
 
 async def _steps_total(store: SagaStore, states: list[SagaState]) -> dict[str, int]:

@@ -50,6 +50,14 @@ async def look(store: SagaStore, saga_id: str) -> Look | None:
     return Look(saga, story)
 
 
+def over(seen: Look) -> bool:
+    """Whether nothing more will happen by itself: it has ended, or is stuck without anything still on its way."""
+    story = seen.story
+    # Not its wake-up: that may be the deadline of a saga that does nothing until then.
+    on_its_way = any(lane is not None and lane.next for step in story.steps for lane in (step.do, step.undo))
+    return story.ended or (story.trouble is not None and not on_its_way)
+
+
 async def newest_records(store: SagaStore, saga_id: str, count: int) -> Pages:
     """At most so many of the newest entries, the oldest of them first."""
     records = await store.history(saga_id, start=-(count + 1), limit=count + 1)

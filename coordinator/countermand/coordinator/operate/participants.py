@@ -14,12 +14,12 @@ from countermand.schemas.definition import Definition, StepNode
 from countermand.schemas.envelope import timestamp
 from countermand.wire.inspection import QueueFacts
 
-# Three announcements missed: by then a process is gone, or can't reach the broker.
-ALIVE_MS: Final = 3 * 60 * 1000
+# Two announcements missed, which come every minute: by then a process is gone, or can't reach the broker.
+ALIVE_MS: Final = 150_000
 
 
 class Instance(msgspec.Struct, frozen=True):
-    """One process. `alive` says that it was heard of within the last minutes."""
+    """One process. `alive` says that it was heard of within the last minutes, and may be one of the consumers."""
 
     instance: str
     library: str
@@ -55,7 +55,7 @@ class ParticipantStory(msgspec.Struct, frozen=True):
 
     @property
     def alive(self) -> int:
-        """How many of its processes were heard of within the last minutes."""
+        """How many of its processes live: heard of within the last minutes, and no more than consume its queue."""
         return sum(each.alive for each in self.instances)
 
 
@@ -133,9 +133,9 @@ def _story(
     queues: Mapping[str, QueueFacts | None] | None,
     now_ms: int,
 ) -> ParticipantStory:
-    living = [each for each in announced if now_ms - each.seen_ms <= ALIVE_MS]
     last_seen_ms = max((each.seen_ms for each in announced), default=None)
     queue = None if queues is None else queues.get(name)
+    living = _living(announced, queue, now_ms)
     problems = [] if queues is None else _queue_problems(queue, last_seen_ms, alive=bool(living))
     problems += _unserved(name, needs, living)
     return ParticipantStory(
@@ -143,16 +143,26 @@ def _story(
         asked=queues is not None,
         queue=queue,
         last_seen_ms=last_seen_ms,
-        instances=tuple(_instance(each, now_ms) for each in announced),
+        instances=tuple(_instance(each, alive=each in living) for each in announced),
         actions=_actions(needs, living),
         problems=tuple(problems),
         notes=tuple(_notes(needs, last_seen_ms)),
     )
 
 
-def _instance(each: Announced, now_ms: int) -> Instance:
+def _living(announced: list[Announced], queue: QueueFacts | None, now_ms: int) -> list[Announced]:
+    """Those heard of lately, and of these no more than there are consumers: the ones heard of last.
+
+    A process that was killed says no goodbye, but the broker misses its consumer at once.
+    """
+    lately = [each for each in announced if now_ms - each.seen_ms <= ALIVE_MS]
+    if queue is None or len(lately) <= queue.consumers:
+        return lately
+    return sorted(lately, key=lambda each: each.seen_ms, reverse=True)[: queue.consumers]
+
+
+def _instance(each: Announced, *, alive: bool) -> Instance:
     told = each.announcement
-    alive = now_ms - each.seen_ms <= ALIVE_MS
     return Instance(told.instance, told.library, told.protocol, told.started_ms, each.seen_ms, alive)
 
 

@@ -71,7 +71,7 @@ def sentence(entry: JournalEntry) -> str:
             where = f" (step {step})" if step else ""
             return f"the saga is stuck: {CAUSES_IN_WORDS[cause]}{where}" + (f": {detail}" if detail else "")
         case LostVersionSeen(version=version):
-            return f"version {version} turned up, which the store has lost too"
+            return f"revision {version} turned up, which the store has lost too"
         case SagaReleased():
             return "the saga is stuck no longer"
         case SagaPaused(actor=actor):

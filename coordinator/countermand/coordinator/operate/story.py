@@ -242,6 +242,8 @@ def _next(direction: Direction, track: Track, state: SagaState) -> NextMoment | 
 def _choice(possible: Possible, saga_id: str) -> Choice:
     step = "" if possible.step is None else f" --step {possible.step}"
     arguments = _ARGUMENTS.get(possible.operation, "")
+    if possible.operation == "abandon":
+        arguments = f" --confirm {shlex.quote(saga_id)}"
     if possible.operation == "skip" and possible.direction == "do":
         arguments = " --result '…'"
     name = possible.operation.replace("_", "-")

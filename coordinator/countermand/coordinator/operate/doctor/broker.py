@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from countermand.coordinator.operate.counting import counted
 from countermand.coordinator.operate.doctor.examination import Examination
-from countermand.coordinator.settings import Settings, redacted
+from countermand.coordinator.settings import Settings
 from countermand.schemas.identifiers import INBOX_SHARDS
 from countermand.schemas.topology import Exchange, Queue, Topology
 from countermand.wire import BrokerFacts, Denied, Inspection, NoConnection, QueueFacts
+from countermand.wire.addresses import redacted
 
 RABBITMQ: Final = "RabbitMQ"
 VERSION_MIN: Final = (3, 10)
@@ -269,7 +271,7 @@ async def _dead_letters(broker: Broker) -> Examination:
         "RabbitMQ",
         "dead letters",
         "warning",
-        f"{facts.messages} messages lie in {broker.topology.dead_queue}",
+        f"{counted(facts.messages, 'message lies', 'messages lie')} in {broker.topology.dead_queue}",
         "each is a message that nobody could take: perhaps a reply that a saga still waits for",
         "look at them with `countermand dead list`; send them back with `countermand dead redrive`",
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from countermand.coordinator.intake import incoming
+from countermand.coordinator.operate.counting import counted
 from countermand.coordinator.operate.doctor.broker import Broker
 from countermand.coordinator.operate.doctor.examination import Examination
 from countermand.coordinator.settings import Settings
@@ -67,7 +68,7 @@ def _nobody_consumes(idle: Sequence[int], there: Sequence[QueueFacts]) -> Examin
         "coordinators",
         "running",
         "critical",
-        f"nobody consumes {part}; {waiting} messages wait",
+        f"nobody consumes {part}; {counted(waiting, 'message waits', 'messages wait')}",
         "no saga starts and no reply is taken",
         "start a coordinator: `countermand serve`",
     )
@@ -169,7 +170,7 @@ def _overdue(count: int) -> Examination:
         "coordinators",
         _TITLE,
         "critical",
-        f"{count} sagas should have been woken up more than {OVERDUE_MS // 1000} s ago",
+        f"{counted(count, 'saga')} should have been woken up more than {OVERDUE_MS // 1000} s ago",
         "nobody looks at the due-index: no retry, no timeout and no deadline happens",
         "start a coordinator (`countermand serve`); if one runs, look in its log for store_clock_jumped",
     )
@@ -183,7 +184,7 @@ def _stuck(count: int) -> Examination:
         "coordinators",
         "stuck sagas",
         "warning",
-        f"{count} sagas are stuck",
+        counted(count, "saga is stuck", "sagas are stuck"),
         "each waits for a person: what it did is neither completed nor undone",
         "see them with `countermand stuck`, and what can be done with `countermand show <id>`",
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from countermand.coordinator.operate.counting import counted
 from countermand.coordinator.operate.doctor.broker import Broker
 from countermand.coordinator.operate.doctor.examination import Examination
 from countermand.schemas.definition import Definition
@@ -44,7 +45,7 @@ def _idle(facts: dict[str, QueueFacts | None]) -> Iterator[Examination]:
             "participants",
             f"{name} at work",
             "warning" if each.messages else "notice",
-            f"nobody consumes the queue of {name}; {each.messages} commands wait",
+            f"nobody consumes the queue of {name}; {counted(each.messages, 'command waits', 'commands wait')}",
             "its steps time out and are tried again, and then their sagas turn back",
             f"start the participant {name}; if it runs, look in its log for connection_failed",
         )

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from countermand.coordinator.operate.doctor.examination import Examination, Severity
 from countermand.coordinator.operate.doctor.permissions import refused_commands
+from countermand.coordinator.operate.reaching import STORE_FAILURES, place_of, store_failure
 from countermand.coordinator.settings import Settings
 from countermand.coordinator.store.checks import ServerFacts, dangers, server_facts
 from countermand.coordinator.store.connection import connect, store_errors
@@ -45,7 +46,7 @@ async def examine_redis(settings: Settings, *, local_ms: Callable[[], int] | Non
         try:
             facts = await server_facts(client)
         except (StoreUnavailable, redis.exceptions.ResponseError) as error:
-            return [_unreachable(error)]
+            return [_unreachable(error, settings)]
         async with store_errors():
             info: dict[str, Any] = await client.info("everything")
             found = [await _latency(client), *_risks(facts, settings)]
@@ -54,18 +55,20 @@ async def examine_redis(settings: Settings, *, local_ms: Callable[[], int] | Non
             found.append(await _permissions(client, settings))
         return found
     except StoreUnavailable as error:
-        return [_unreachable(error)]
+        return [_unreachable(error, settings)]
     finally:
         await client.aclose()
 
 
-def _unreachable(error: Exception) -> Examination:
+def _unreachable(error: Exception, settings: Settings) -> Examination:
     text = str(error)
     mend = "check COUNTERMAND_REDIS_URL, and that the server runs and can be reached from here"
     if any(word in text for word in ("WRONGPASS", "NOAUTH", "AuthenticationError", "AuthenticationRequired")):
         mend = "set user name and password in COUNTERMAND_REDIS_URL (redis://user:password@host:port/0)"
     elif "NOPERM" in text or "NoPermission" in text:
         mend = "allow the user INFO, PING and TIME: `ACL SETUSER <user> +info +ping +time`"
+    if (kind := store_failure(error)) is not None:
+        text = f"{place_of(settings.redis_url)}: {STORE_FAILURES[kind]}"
     return Examination(
         "redis.reachable", "Redis", "reachable", "critical", text, "without it no saga moves", mend, unreachable=True
     )
