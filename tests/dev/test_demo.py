@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -114,8 +115,8 @@ def test_the_picture_fetches_nothing() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--kill", "50:warehouse"), "expected PERCENT:NAME"),
-        (("--kill", "101:payments"), "expected PERCENT:NAME"),
+        (("--kill", "50:warehouse"), "NAME is 'warehouse'; expected PERCENT:NAME with one of coordinator, inventory"),
+        (("--kill", "200:coordinator"), "PERCENT is '200'; expected PERCENT:NAME with a number from 0 to 100"),
         (("--orders", "0"), "--orders"),
         (("--amqp", "amqp://127.0.0.1/"), "belong together"),
         (("--folder", "."), "not empty"),
@@ -141,6 +142,26 @@ def test_servers_that_are_not_there_are_unreachable(tmp_path: Path) -> None:
     done = countermand(tmp_path, "demo", "--amqp", "amqp://127.0.0.1:1/", "--redis", "redis://127.0.0.1:1/")
     assert done.returncode == exits.UNREACHABLE
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_missing_module_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    """A broken install is told by the process's last words; there are no books worth keeping."""
+    example, temporary = tmp_path / "example", tmp_path / "temporary"
+    shutil.copytree(ROOT / "examples" / "order-fulfilment", example)
+    (example / "service.py").write_text("import no_such_module\n")
+    temporary.mkdir()
+    done = subprocess.run(
+        [*COUNTERMAND, "demo", "--orders", "4", "--example", str(example)],
+        env={**environment(), "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == exits.FAULT
+    assert "ModuleNotFoundError: No module named 'no_such_module'" in done.stderr
+    assert "logs are in" not in done.stdout
+    assert list(temporary.iterdir()) == []
 
 
 # --- what happens while it runs
@@ -208,5 +229,7 @@ def test_what_somebody_else_kills_is_started_again(tmp_path: Path) -> None:
         os.kill(demo.child("shop.py"), signal.SIGKILL)  # While order 8 waits for a carrier.
         demo.says("somebody killed shop; started it again")
         assert demo.process.wait(timeout=60) == exits.DONE
-        assert "each of the 8 orders is all done or all undone" in demo.log.read_text()
+        told = demo.log.read_text()
+        assert "each of the 8 orders is all done or all undone" in told
+        assert "countermand history" not in told, "its servers have stopped by then"
         assert list(demo.temporary.iterdir()) == []

@@ -1,6 +1,7 @@
 """`countermand init`: what it writes works at once, and is clean by the tools that it names."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_its_tests_can_fail(project: Path) -> None:
     """They test something: a compensation that forgets its work is found."""
     inventory = project / "shop" / "inventory.py"
     inventory.write_text(inventory.read_text().replace("shelf.left += 1", "shelf.left += 0"))
-    done = run(project, "pytest", "-q")
+    done = run(project, "pytest", "-q", "-k", "undone_once")
     assert done.returncode == 1, done.stdout
     assert "test_a_reservation_is_undone_once" in done.stdout
 
@@ -72,6 +73,28 @@ def test_a_bad_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidIdentifier, match="NAME"):
         write_project(name, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_name_begins_with_is_said(tmp_path: Path) -> None:
+    """The rule that a name breaks stands in the refusal."""
+    with pytest.raises(InvalidIdentifier, match="beginning with a letter"):
+        write_project("1shop", tmp_path)
+
+
+def test_what_comes_next_can_be_typed(tmp_path: Path) -> None:
+    """In the new folder, also where the environment's commands are not on the PATH."""
+    done = subprocess.run(
+        [sys.executable, "-m", "countermand.coordinator.cli.main", "init", "shop"],
+        cwd=tmp_path,
+        env={**environment(), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    commands = [line.split("   ")[0].strip() for line in done.stderr.splitlines()[2:]]
+    assert [command.rpartition(" ")[2] for command in commands] == ["pytest", "dev"]
+    for command in commands:
+        subprocess.run([*shlex.split(command), "--help"], cwd=tmp_path / "shop", capture_output=True, check=True)
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

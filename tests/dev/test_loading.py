@@ -81,6 +81,8 @@ async def test_a_document(module: str, tmp_path: Path) -> None:
         ("{module}:breaks", r"{module}\.py:\d+: ValueError: no database"),
         ("nowhere.at_all", "nowhere.at_all: there is no such module here"),
         ("json", "nothing new in it"),
+        ("{module}.py", r"not of a file; did you mean {module}\?"),
+        ("./shop/app.py", r"did you mean shop\.app\?"),
     ],
 )
 async def test_what_is_wrong_is_said(module: str, target: str, said: str) -> None:

@@ -10,9 +10,16 @@ import pytest
 
 from countermand.coordinator.dev.folder import locked
 from countermand.coordinator.dev.processes import DevelopmentError
-from countermand.coordinator.session_file import FOLDER, SessionFile, running_session, write_session
+from countermand.coordinator.session_file import (
+    FOLDER,
+    FoundSession,
+    SessionFile,
+    find_session,
+    running_session,
+    write_session,
+)
 from countermand.coordinator.settings import load_settings, load_with_sources
-from dev.terminal import runs
+from dev.terminal import countermand, runs
 
 KILLED_SESSION = """
 import asyncio, sys
@@ -65,6 +72,67 @@ async def test_the_environment_goes_first(folder: Path, monkeypatch: pytest.Monk
         settings, sources = load_with_sources()
         assert (settings.amqp_url, settings.redis_url) == ("amqp://127.0.0.1/", "redis://elsewhere/0")
         assert (sources["amqp_url"], sources["redis_url"]) == ("default", "environment")
+
+
+async def test_a_session_is_found_from_below(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As git finds its own: from any folder of the project, and the nearest one counts."""
+    below = folder.parent / "shop" / "deep"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert find_session() == FoundSession("none")
+    async with locked(folder):
+        write_session(folder, SESSION)
+        assert find_session() == FoundSession("running", folder, SESSION)
+        settings, sources = load_with_sources()
+        assert settings.amqp_url == SESSION.amqp_url
+        assert sources["amqp_url"] == "the running `countermand dev`, ../../.countermand/session.json"
+        nearer = below.parent / FOLDER
+        nearer.mkdir()
+        write_session(nearer, SESSION)
+        assert find_session() == FoundSession("ended", nearer)
+        (nearer / "session.json").unlink()
+        assert find_session().state == "running"
+    assert find_session() == FoundSession("ended", folder)
+
+
+async def test_the_search_stays_at_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session in the home folder is for who works in that very folder, not for every project below."""
+    below = folder.parent / "shop"
+    below.mkdir()
+    monkeypatch.setenv("HOME", str(folder.parent))
+    async with locked(folder):
+        write_session(folder, SESSION)
+        assert find_session().state == "running"
+        monkeypatch.chdir(below)
+        assert find_session().state == "none"
+
+
+async def test_another_users_folder_is_not_passed_by(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever owns a folder above ours, such as /tmp, doesn't choose our servers."""
+    ours, theirs = folder.parent / "ours", folder.parent
+    ours.mkdir()
+    monkeypatch.chdir(ours)
+    own_id, stat = os.geteuid(), Path.stat
+
+    def owned(path: Path, **options: bool) -> os.stat_result:
+        status = list(stat(path, **options))
+        status[4] = own_id + 1 if path == theirs else own_id
+        return os.stat_result(status)
+
+    async with locked(folder):
+        write_session(folder, SESSION)
+        assert find_session().state == "running"
+        monkeypatch.setattr(Path, "stat", owned)
+        assert find_session().state == "none"
+
+
+async def test_commands_say_that_a_session_has_ended(folder: Path) -> None:
+    """Before they ask whoever serves at the standard addresses, which may be another project."""
+    async with locked(folder):
+        write_session(folder, SESSION)
+    ended = "`countermand dev` isn't running here any more; start it again"
+    assert ended in countermand(folder.parent, "definitions").stderr
+    assert ended not in countermand(folder.parent, "settings").stderr
 
 
 async def test_a_damaged_file_is_no_session(folder: Path) -> None:

@@ -63,6 +63,23 @@ async def test_what_was_written_stays(tmp_path: Path, guardian: Guardian) -> Non
         assert await client.get("a") == b"1"
 
 
+async def test_one_server_works_on_the_data(tmp_path: Path, guardian: Guardian) -> None:
+    """Where a server whose session and guardian were killed still runs, no second one starts; it is named."""
+    orphan = DevelopmentStore(tmp_path, guardian)
+    await orphan.start()
+    try:
+        second = DevelopmentStore(tmp_path, guardian)
+        with pytest.raises(
+            DevelopmentError, match=rf"process {orphan.process.pid}\) still works on the data here; end"
+        ):
+            await second.start()
+        assert not second.process.running
+    finally:
+        await orphan.process.kill()
+    async with second:
+        assert second.process.running
+
+
 async def test_a_server_that_cant_start_says_why(tmp_path: Path, guardian: Guardian) -> None:
     """Its last words are in the error, and it isn't left half started."""
     async with DevelopmentStore(tmp_path / "first", guardian) as first:

@@ -103,7 +103,7 @@ class TestHandlers:
             assert await stock.answer(command()) == Failed("KeyError", "", rolled_back=False)
         assert [entry["event"] for entry in logs] == ["handler_failed"]
         assert logs[0]["saga_id"] == "saga-1"
-        assert "reserve" in logs[0]["at"][-1]
+        assert "reserve" in logs[0]["at"][0]
         assert SECRET not in repr(logs)
 
     async def test_a_cancellation_that_nobody_asked_for_is_a_failure(self, stock: Stock) -> None:

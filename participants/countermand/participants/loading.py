@@ -86,6 +86,9 @@ def _attribute(target: str) -> Any:
 
 
 def _imported(name: str) -> ModuleType:
+    if name.endswith(".py") or os.sep in name:
+        meant = os.path.relpath(name.removesuffix(".py")).replace(os.sep, ".")
+        raise LoadFailed(f"{name}: expected the name of a module, not of a file; did you mean {meant}?")
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -5,8 +5,9 @@
 
 Serves every participant found and registers every saga found, until SIGTERM or Ctrl-C. The address comes from
 `--amqp`, COUNTERMAND_AMQP_URL or the file that COUNTERMAND_AMQP_URL_FILE names; COUNTERMAND_LOG_LEVEL and
-COUNTERMAND_LOG_FORMAT are as for the coordinator. Exit codes: 0 it was told to stop, 1 a target can't be loaded,
-2 wrong usage, 6 the broker can't be reached.
+COUNTERMAND_LOG_FORMAT are as for the coordinator. `--debug` is for development: what a handler raises is printed with
+its text and its traceback, which may hold data of the command. Exit codes: 0 it was told to stop, 1 a target can't be
+loaded, 2 wrong usage, 6 the broker can't be reached.
 """
 
 import argparse
@@ -22,7 +23,9 @@ from typing import Any, Final
 import structlog
 
 from countermand.participants.client import Client, NoAnswer, RequestRefused
+from countermand.participants.console import configure_console
 from countermand.participants.loading import Loaded, LoadFailed, load
+from countermand.participants.logging import show_errors
 from countermand.participants.runtime import DRAIN_S, Runtime
 from countermand.participants.saga import Saga
 from countermand.participants.sample import sample_input, sketched_input
@@ -32,6 +35,8 @@ from countermand.schemas.topology import DEFAULT_PREFIX, Topology
 from countermand.wire import end, keep_ready_file
 
 PAUSE_S: Final = 1.0
+# With --debug, when everything is served and registered: `countermand dev` waits for this line.
+READY: Final = "ready: all is served and registered"
 
 DONE: Final = 0
 NOT_LOADED: Final = 1
@@ -45,7 +50,8 @@ def main() -> None:
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        asyncio.run(_serve(options))
+        with show_errors() if options.debug else contextlib.nullcontext():
+            asyncio.run(_serve(options))
     except LoadFailed as error:
         _say(f"can't load {error}")
         sys.exit(NOT_LOADED)
@@ -75,6 +81,9 @@ def _options() -> argparse.Namespace:
         default=DRAIN_S,
         help="for commands that run when it is told to stop; others come again (default: %(default)g)",
     )
+    parser.add_argument(
+        "--debug", action="store_true", help="print text and traceback of what handlers raise; for development only"
+    )
     return parser.parse_args()
 
 
@@ -90,7 +99,7 @@ async def _serve(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     loaded = await load(options.targets)
-    _configure_logging()
+    _configure_logging(debug=options.debug)
     runtimes: list[Runtime] = []
     registering = asyncio.create_task(_register(loaded, amqp_url, topology))
     try:
@@ -104,10 +113,17 @@ async def _serve(options: argparse.Namespace) -> None:
             def ready() -> bool:
                 return all(runtime.ready for runtime in runtimes) and registering.done()
 
+            if options.debug:
+                registering.add_done_callback(_say_ready)
             async with keep_ready_file(options.ready_file, ready):
                 await _until_stopped(stopped, registering)
     finally:
         await end([registering])
+
+
+def _say_ready(registering: asyncio.Task[None]) -> None:
+    if not registering.cancelled() and registering.exception() is None:
+        _say(READY)
 
 
 async def _until_stopped(stopped: asyncio.Event, registering: asyncio.Task[None]) -> None:
@@ -128,6 +144,7 @@ async def _register(loaded: Loaded, amqp_url: str, topology: Topology) -> None:
     if not waiting:
         return
     async with Client(amqp_url, topology=topology, name="serve") as client:
+        unanswered = False
         while waiting:
             saga = waiting[0]
             try:
@@ -135,23 +152,30 @@ async def _register(loaded: Loaded, amqp_url: str, topology: Topology) -> None:
             except RequestRefused as refused:
                 _say(f"refused: {refused}")
             except NoAnswer:
-                _say("no coordinator answers; trying again")
+                if not unanswered:
+                    _say("no coordinator answers; trying again until one does")
+                unanswered = True
                 await asyncio.sleep(PAUSE_S)
                 continue
             else:
-                start = f"countermand start {defined.name} --wait --input '{_example(saga)}'"
-                _say(f"registered {defined.name}@{defined.version}; to start one: {start}")
+                _say(f"registered {defined.name}@{defined.version}; to start one:")
+                _say(f"  countermand start {defined.name} --wait --input '{_example(saga)}'")
             waiting.pop(0)
 
 
-def _configure_logging() -> None:
-    """As the coordinator's, by the same variables, unless the author's modules have configured structlog themselves."""
+def _configure_logging(*, debug: bool) -> None:
+    """As the coordinator's, by the same variables, unless the author's modules have configured structlog themselves.
+
+    Whoever debugs watches, and gets lines for people unless they say otherwise.
+    """
     # Our driver tells each lost connection once, as an event; aiormq would tell it again, with tracebacks.
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)
     if structlog.is_configured():
         return
     level = logging.getLevelNamesMapping().get(os.environ.get("COUNTERMAND_LOG_LEVEL", "info").upper(), logging.INFO)
-    for_people = os.environ.get("COUNTERMAND_LOG_FORMAT", "json") == "console"
+    if os.environ.get("COUNTERMAND_LOG_FORMAT", "console" if debug else "json") == "console":
+        configure_console(level, news_once=debug)
+        return
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[
@@ -159,7 +183,7 @@ def _configure_logging() -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer(colors=False) if for_people else structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )

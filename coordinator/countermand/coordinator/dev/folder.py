@@ -16,6 +16,7 @@ from countermand.coordinator.session_file import LOCK_FILE
 # The guardian of a session that was killed needs a moment to end its processes, and holds the lock until then.
 TAKE_OVER_S: Final = 8.0
 POLL_S: Final = 0.05
+PRIVATE: Final = 0o700
 
 
 @asynccontextmanager
@@ -37,12 +38,26 @@ async def locked(folder: Path) -> AsyncIterator[int]:
 
 def _opened(folder: Path) -> int:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        _make_private(folder)
         # Data doesn't belong into a project's repository, and nobody should have to think of that.
         (folder / ".gitignore").write_text("*\n", encoding="utf-8")
         return os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise DevelopmentError(f"--folder {folder}: can't be used: {error.strerror}") from error
+
+
+def _make_private(folder: Path) -> None:
+    """Addresses with their passwords and everybody's data are nobody else's: a folder of ours is closed to others."""
+    found = folder.stat()
+    if found.st_uid != os.geteuid():
+        raise DevelopmentError(f"--folder {folder}: it belongs to another user; say another --folder")
+    if not found.st_mode & ~PRIVATE & 0o777:
+        return
+    if not (folder / LOCK_FILE).exists() and any(folder.iterdir()):
+        # Somebody's own folder, with other things in it: they decide who may read these.
+        raise DevelopmentError(f"--folder {folder}: others may read it; say a folder of its own, or `chmod 700` it")
+    folder.chmod(PRIVATE)
 
 
 async def _take(lock: int, folder: Path) -> None:

@@ -119,8 +119,11 @@ class ChildProcess:
     def running(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
-    async def start(self) -> None:
-        """Starts it. Raises DevelopmentError if the program can't be run."""
+    async def start(self, *, holds: Sequence[int] = ()) -> None:
+        """Starts it. Raises DevelopmentError if the program can't be run.
+
+        `holds` are file descriptors that it keeps open for as long as it lives, such as locks.
+        """
         with contextlib.ExitStack() as files:
             if self._on_line is None:
                 output = files.enter_context(_log_file(self.log or Path(os.devnull)))
@@ -138,6 +141,7 @@ class ChildProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
+                    pass_fds=holds,
                     start_new_session=True,  # Ctrl-C in the terminal is for the session, which ends them in order.
                 )
             except OSError as error:

@@ -50,7 +50,8 @@ def checked_package(name: str) -> str:
         raise InvalidIdentifier(
             "NAME",
             name,
-            f"words of lower-case letters and digits joined by '-', at most {NAME_MAX} characters, such as my-shop",
+            "words of lower-case letters and digits joined by '-', beginning with a letter, at most "
+            f"{NAME_MAX} characters, such as my-shop",
         )
     if package in TAKEN or package in sys.stdlib_module_names or keyword.iskeyword(package):
         raise InvalidIdentifier("NAME", name, f"a name that isn't taken: `import {package}` means something else")

@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 
 from countermand.coordinator.dev.app import App
 from countermand.coordinator.dev.changes import Changes
+from countermand.coordinator.dev.endings import Endings
 from countermand.coordinator.dev.folder import locked
 from countermand.coordinator.dev.happenings import tell_happenings
 from countermand.coordinator.dev.ports import AMQP_PORT, REDIS_PORT, chosen_port
-from countermand.coordinator.dev.processes import ChildProcess, DevelopmentError, Guardian, ending
+from countermand.coordinator.dev.processes import ChildProcess, DevelopmentError, Guardian
 from countermand.coordinator.dev.servers import BrokerProcess, DevelopmentServers
 from countermand.coordinator.dev.store import DevelopmentStore
 from countermand.coordinator.session_file import FOLDER, SessionFile, read_session, write_session
@@ -28,7 +29,6 @@ from countermand.coordinator.settings import load_settings
 from countermand.schemas.topology import Topology
 from countermand.wire import end
 
-RESTART_PAUSE_S: Final = 0.5
 # `countermand serve` says so when settings or servers are not as they must be; starting it again can't help.
 REFUSALS: Final = frozenset({2, 4})
 ADDRESSES: Final = (
@@ -128,21 +128,25 @@ async def _until(stop: asyncio.Event, work: Sequence[Coroutine[Any, Any, None]])
 
 
 async def _keep_server(server: DevelopmentStore | BrokerProcess, tell: Tell) -> None:
+    endings = Endings()
     while True:
         code = await server.process.wait()
-        tell(f"{server.process.name} has ended ({ending(code)}); starting it again, with its data")
-        await asyncio.sleep(RESTART_PAUSE_S)
+        tell(f"{server.process.name} {endings.ended(code)}, with its data")
+        await asyncio.sleep(endings.pause_s)
         await server.start()
+        endings.started()
 
 
 async def _keep_coordinator(coordinator: ChildProcess, tell: Tell) -> None:
+    endings = Endings()
     while True:
         code = await coordinator.wait()
         if code in REFUSALS:
             raise DevelopmentError(f"the coordinator refuses to start: {coordinator.last_words()}")
-        tell(f"the coordinator has ended ({ending(code)}); starting it again")
-        await asyncio.sleep(RESTART_PAUSE_S)
+        tell(f"the coordinator {endings.ended(code)}")
+        await asyncio.sleep(endings.pause_s)
         await coordinator.start()
+        endings.started()
         tell(f"the coordinator runs again, as process {coordinator.pid}")
 
 
@@ -151,11 +155,24 @@ async def _reload(apps: Sequence[App], tell: Tell) -> None:
     changes = await asyncio.to_thread(
         Changes, Path.cwd(), [Path(app.target) for app in apps if app.target.endswith(".json")]
     )
-    while True:
-        changed = await changes.next()
-        tell(f"{changed[0]}{f' and {len(changed) - 1} more' if len(changed) > 1 else ''} changed: loading again")
-        for app in apps:
-            app.load_again()
+    telling: list[asyncio.Task[None]] = []
+    try:
+        while True:
+            changed = await changes.next()
+            await end(telling)
+            tell(f"{changed[0]}{f' and {len(changed) - 1} more' if len(changed) > 1 else ''} changed: loading again")
+            for app in apps:
+                app.load_again()
+            telling = [asyncio.create_task(_tell_loaded(apps, tell))]
+    finally:
+        await end(telling)
+
+
+async def _tell_loaded(apps: Sequence[App], tell: Tell) -> None:
+    """Who can't be loaded has said why, and nothing is said of all."""
+    for app in apps:
+        await app.ready.wait()
+    tell("loaded again")
 
 
 def _servers(options: Options, data: Path, guardian: Guardian) -> DevelopmentServers:

@@ -4,6 +4,9 @@ The same commands, scripts and durability as in production, so nothing behaves o
 a password, and with one machine's disk under it.
 """
 
+import asyncio
+import contextlib
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -13,6 +16,10 @@ from typing import Final, Self
 from countermand.coordinator.dev.ports import HOST, free_port
 from countermand.coordinator.dev.processes import ChildProcess, DevelopmentError, Guardian, answers, until_ready
 
+# Held by the server itself, with its process id in it.
+LOCK_FILE: Final = "valkey.lock"
+LOCK_S: Final = 1.0  # What a killed server has started, such as the rewriting of its file, ends with it within moments.
+POLL_S: Final = 0.02
 READY_S: Final = 10.0  # It takes some milliseconds; a large append-only file on a busy machine takes seconds.
 # What the coordinator asks of a server: nothing that was confirmed is lost, nothing is evicted. One fsync for each
 # batch costs a developer nothing that they could notice.
@@ -56,7 +63,14 @@ class DevelopmentStore:
             DevelopmentError: it doesn't start; with the end of its log.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        await self.process.start()
+        lock = await self._locked()
+        try:
+            # The server itself holds the lock from here on: it is free when the server is gone, whoever else is killed.
+            await self.process.start(holds=(lock,))
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{self.process.pid}\n".encode(), 0)
+        finally:
+            os.close(lock)
         try:
             await until_ready(self.process, self._serves, timeout_s=READY_S)
         except BaseException:  # Also a cancellation: nothing stays behind, and it is passed on.
@@ -73,6 +87,26 @@ class DevelopmentStore:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+    async def _locked(self) -> int:
+        """Two servers on one append-only file would destroy it."""
+        lock = os.open(self.folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            async with asyncio.timeout(LOCK_S):
+                while True:
+                    with contextlib.suppress(BlockingIOError):
+                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        return lock
+                    await asyncio.sleep(POLL_S)
+        except BaseException as error:  # Also a cancellation: the file is closed, and it is passed on.
+            holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
+            os.close(lock)
+            if not isinstance(error, TimeoutError):
+                raise
+            raise DevelopmentError(
+                f"{self.folder}: a Valkey of an earlier session (process {holder or 'unknown'}) still works on the "
+                f"data here; end it (kill {holder or 'PROCESS'}), and start again"
+            ) from None
 
     async def _serves(self) -> bool:
         # While it reads its data it answers -LOADING. Another server on this port may have answered instead of ours.

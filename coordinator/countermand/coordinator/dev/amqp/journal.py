@@ -120,8 +120,12 @@ def _locked(path: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
         os.close(lock)
-        raise JournalUnusable(f"{path.parent} is in use by another development broker") from None
+        named = f" (process {holder}): end it (kill {holder}), and start again" if holder.isdigit() else ""
+        raise JournalUnusable(f"{path.parent} is in use by another development broker{named}") from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
 
 

@@ -19,6 +19,9 @@ COUNTERMAND: Final = (sys.executable, "-m", "countermand.coordinator.cli.main")
 # What decides about servers comes from the demo alone, whatever the terminal's environment says.
 DECIDED: Final = ("AMQP_URL", "AMQP_URL_FILE", "REDIS_URL", "REDIS_URL_FILE", "READY_FILE")
 
+# How Python ends when a module, or something in one, isn't there.
+MISSING: Final = ("\nModuleNotFoundError: ", "\nImportError: ")
+
 Condition = Literal["away", "up", "killed"]
 
 
@@ -26,6 +29,10 @@ class DemoFailed(CountermandError):
     """The demo can't go on; the text says why."""
 
     code = "demo_failed"
+
+
+class BrokenInstall(DemoFailed):
+    """A process of the demo lacks a module; its last words say which, and nothing else is worth keeping."""
 
 
 class Actor:
@@ -78,7 +85,7 @@ class Actor:
         """Whether somebody else has killed it.
 
         Raises:
-            DemoFailed: it has ended by itself, and not well; has its last words.
+            DemoFailed: it has ended by itself, and not well; has its last words. BrokenInstall: for want of a module.
         """
         if self.condition != "up" or self._child.running:
             return False
@@ -86,7 +93,8 @@ class Actor:
         self.condition = "killed" if status < 0 else "away"
         if status > 0:
             words = self._child.last_words()
-            raise DemoFailed(f"{self.name} has ended with status {status}; its last words:\n{words}")
+            kind = BrokenInstall if any(map(words.__contains__, MISSING)) else DemoFailed
+            raise kind(f"{self.name} has ended with status {status}; its last words:\n{words}")
         return status < 0
 
     def _hear(self, on_event: Callable[[dict[str, Any]], None], line: str) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from rich.text import Text
 
-from countermand.coordinator.dev.demo.actors import COUNTERMAND, Actor, Cast
+from countermand.coordinator.dev.demo.actors import COUNTERMAND, Actor, BrokenInstall, Cast
 from countermand.coordinator.dev.demo.example import SERVICES, example_folder, orders_of
 from countermand.coordinator.dev.demo.judgement import judged, quiet_ledgers, write_evidence
 from countermand.coordinator.dev.demo.performance import COORDINATOR, Kill, Performance
@@ -23,7 +23,7 @@ from countermand.coordinator.dev.demo.report import (
 )
 from countermand.coordinator.dev.demo.screen import Screen
 from countermand.coordinator.dev.demo.surroundings import Surroundings, embedded_servers, given_servers
-from countermand.coordinator.dev.processes import Guardian
+from countermand.coordinator.dev.processes import DevelopmentError, Guardian
 from countermand.coordinator.runtime import open_store
 from countermand.coordinator.settings import load_settings
 from countermand.schemas.errors import CountermandError
@@ -64,6 +64,9 @@ async def perform(options: Options, screen: Screen, *, begun_s: float) -> bool:
             folder = _folder(options.folder, guardian)
             try:
                 balanced = await _perform(options, screen, _Places(example, folder), guardian, begun_s)
+            except (BrokenInstall, DevelopmentError):
+                # Their own words say it all; only a folder that was asked for stays.
+                raise
             except CountermandError:
                 _keep(folder, guardian, screen, begun_s)
                 raise

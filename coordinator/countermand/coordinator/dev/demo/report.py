@@ -12,16 +12,19 @@ from countermand.coordinator.core.state import Saga
 from countermand.coordinator.dev.demo.actors import COUNTERMAND, DemoFailed
 from countermand.coordinator.dev.demo.judgement import Total, Verdict
 from countermand.coordinator.dev.demo.screen import Screen
+from countermand.coordinator.dev.invocation import command_name
 from countermand.coordinator.ports import SagaStore
 
 # Enough to see what is wrong; the ledgers have the rest.
 DIFFERENCES_MAX: Final = 20
 
 NEXT: Final = (
-    ("countermand init shop", "a project of your own, with its tests"),
-    ("countermand dev", "servers and a coordinator while you write"),
-    ("countermand demo --kill 40:shop", "another storm, or kill -9 what you like"),
+    ("init shop", "a project of your own, with its tests"),
+    ("dev", "servers and a coordinator while you write"),
+    ("demo --kill 40:shop", "another storm, or kill -9 what you like"),
 )
+# `show` ends with what to type next, which would find no servers any more.
+FURTHER: Final = "history: "
 
 
 def outcomes_table(outcomes: Iterable[dict[str, Any]]) -> Table:
@@ -70,15 +73,19 @@ def show_verdict(screen: Screen, verdict: Verdict, orders: int) -> None:
 
 
 async def show_a_saga(screen: Screen, saga_id: str, environment: Mapping[str, str]) -> None:
-    """What `countermand show` prints. Raises DemoFailed."""
+    """What `countermand show` prints, as long as there are servers to ask. Raises DemoFailed."""
     screen.show(Text.assemble("\n", ("$ ", "dim"), (f"countermand show {saga_id}", "bold")))
-    screen.show(Text.from_ansi((await _printed(screen, ("show", saga_id), environment)).rstrip()))
+    shown = Text.from_ansi(await _printed(screen, ("show", saga_id), environment)).split("\n")
+    lasting = [line for line in shown if not line.plain.startswith(FURTHER)]
+    while lasting and not lasting[-1].plain.strip():
+        lasting.pop()
+    screen.show(Text("\n").join(lasting))
 
 
 def show_next(screen: Screen) -> None:
     table = Table.grid(padding=(0, 3))
     for command, what in NEXT:
-        table.add_row(Text(command, "bold"), what)
+        table.add_row(Text(f"{command_name()} {command}", "bold"), what)
     screen.show(Text("\nWhat to do next", "bold"))
     screen.show(table)
 
