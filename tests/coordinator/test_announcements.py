@@ -152,20 +152,20 @@ async def test_announcements_delay_no_saga(rabbitmq: RabbitServer, redis_server:
         await coordinator.wait_ready(20)
         await coordinator.publisher.publish([announced(topology, number) for number in range(MANY)])
         async with Requests(rabbitmq.amqp_url, topology) as requests:
-            # Under the key of the announcements: in the very queue that they fill.
-            watch = WatchMessage(request_id="w-1", saga_id="nobody", reply_to=requests.queue)
-            await requests.ask(watch, key="wild")
-        await eventually(lambda: coordinator.counters["announcements"] == MANY)
+            # Each behind an announcement, in the very queue of those: more of them than there are lanes to stop.
+            for number in range(5):
+                await coordinator.publisher.publish([announced(topology, MANY + number)])
+                watch = WatchMessage(request_id=f"w-{number}", saga_id="nobody", reply_to=requests.queue)
+                await requests.ask(watch, key="wild")
+        await eventually(lambda: coordinator.counters["announcements"] == MANY + 5)
         await eventually(lambda: opened[-1].stalled.is_set())
-        queue = topology.inbox_queue(int(inbox_key("wild")))
-
-        async def settled() -> bool:
-            facts = (await queue_facts(rabbitmq.amqp_url, [queue]))[queue]
-            return facts is not None and facts.messages == 0
-
-        await eventually(settled)
     finally:
         await coordinator.stop()
+    # What had not been settled would be back in its queue.
+    queue = topology.inbox_queue(int(inbox_key("wild")))
+    facts = (await queue_facts(rabbitmq.amqp_url, [queue]))[queue]
+    assert facts is not None
+    assert facts.messages == 0
     assert coordinator.counters["batches_failed"] == 0
 
 

@@ -191,6 +191,7 @@ async def test_every_wrong_action_is_refused_with_a_reason_that_helps(
         (["abandon", "--where", "stuck:any", *WHY], "one at a time"),
         (["extend", "o-1", "--by", "soon", *WHY], "--by: 'soon' is not valid"),
         (["extend", "o-1", "--to", "2026-01-31T12:00:00", *WHY], "has no zone"),
+        (["extend", "o-1", "--to", "1960-01-31T12:00:00Z", *WHY], "extend: Expected `int` >= 0"),
         (["extend", "o-1", *WHY], "--by with a duration or --to with a moment"),
     ],
 )

@@ -9,16 +9,18 @@ import msgspec
 import pytest
 
 from countermand.participants import Context, Participant
-from countermand.participants.announcing import Announcer, announcement, new_instance
+from countermand.participants.announcing import GOODBYE_S, Announcer, announcement, new_instance
 from countermand.participants.inboxes.memory import MemoryInbox
 from countermand.schemas import Command
 from countermand.schemas.announcing import ANNOUNCED_ACTIONS_MAX, ANNOUNCEMENT_BYTES_MAX, write_announce
 from countermand.schemas.identifiers import checked_instance
 from countermand.schemas.messages import AnnouncedAction
+from countermand.schemas.topology import Topology
 from countermand.wire import Publisher, end
 from participants.desk import READY_S, Desk
 from participants.orders import Notify, Reserve, Reserved
 from support import RabbitServer, eventually
+from support.ports import free_port
 
 
 class Odd:
@@ -117,6 +119,27 @@ async def test_a_participant_announces_itself_when_it_starts(desk: Desk) -> None
     async with participant.running(desk.amqp_url, topology=desk.topology):
         (told,) = await eventually(lambda: desk.announcements)
     assert (told.participant, told.actions) == ("inventory", participant.announcement().actions)
+
+
+@pytest.mark.servers
+async def test_a_participant_says_goodbye_when_it_stops(desk: Desk) -> None:
+    """The same process, that it is stopping; so that nobody takes it for alive."""
+    async with inventory(Reserve).running(desk.amqp_url, topology=desk.topology):
+        (told,) = await eventually(lambda: desk.announcements)
+    await eventually(lambda: len(desk.announcements) == 2)
+    assert desk.announcements[1] == msgspec.structs.replace(told, stopping=True)
+
+
+async def test_nobody_waits_for_a_goodbye_without_a_broker() -> None:
+    """A participant that has lost its broker stops as fast as ever."""
+    publisher = Publisher(f"amqp://127.0.0.1:{free_port()}/", name="announcer")
+    await publisher.start()
+    try:
+        announcer = Announcer(inventory(Reserve).announcement(), publisher, Topology("nobody"))
+        async with asyncio.timeout(GOODBYE_S / 2):
+            await announcer.say_goodbye()
+    finally:
+        await publisher.close()
 
 
 @pytest.mark.servers

@@ -3,9 +3,10 @@
 import time
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
-from countermand.coordinator.store import registry
+from countermand.coordinator.store import memory_registry, registry
 from countermand.schemas.messages import AnnouncedAction, AnnounceMessage
 from store.benches import Bench, RedisBench
 from support import eventually
@@ -47,6 +48,15 @@ async def test_a_process_was_last_seen_when_it_announced_itself(bench: Bench) ->
     await eventually(seen_later)
 
 
+async def test_who_says_goodbye_is_forgotten(bench: Bench) -> None:
+    """At once, and nobody else; a goodbye of somebody unknown changes nothing."""
+    for name in ("one", "two"):
+        await bench.store.announce(said("stock", name))
+    await bench.store.announce(msgspec.structs.replace(said("stock", "one"), stopping=True))
+    await bench.store.announce(msgspec.structs.replace(said("bank", "two"), stopping=True))
+    assert [each.announcement for each in await bench.store.participants()] == [said("stock", "two")]
+
+
 async def test_who_is_gone_for_long_is_forgotten(bench: Bench) -> None:
     """Those not heard of for the time given, at most so many in one go; nobody else."""
     store = bench.store
@@ -63,7 +73,8 @@ async def test_who_is_gone_for_long_is_forgotten(bench: Bench) -> None:
 
 async def test_room_is_made_by_those_not_heard_of_for_longest(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A participant that crashes and starts again for ever pushes its own dead out, never those that live."""
-    monkeypatch.setattr(registry, "ANNOUNCED_MAX", 3)
+    for module in (registry, memory_registry):
+        monkeypatch.setattr(module, "ANNOUNCED_MAX", 3)
     for number in range(5):
         await _at_a_moment_of_its_own(bench.store.now_ms)
         await bench.store.announce(said("crashing", f"life-{number}"))
@@ -93,3 +104,26 @@ async def _at_a_moment_of_its_own(now_ms: Callable[[], Awaitable[int]]) -> None:
     deadline = time.monotonic() + 5
     while await now_ms() == began_ms:
         assert time.monotonic() < deadline, "the store's clock stands still"
+
+
+async def test_a_participant_has_a_part_of_the_room(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever announces ever new processes pushes out its own past, and never another participant."""
+    for module in (registry, memory_registry):
+        monkeypatch.setattr(module, "ANNOUNCED_OF_ONE_MAX", 2)
+    await bench.store.announce(said("living", "one"))
+    for number in range(4):
+        await _at_a_moment_of_its_own(bench.store.now_ms)
+        await bench.store.announce(said("crashing", f"life-{number}"))
+    kept = [(each.announcement.participant, each.announcement.instance) for each in await bench.store.participants()]
+    assert kept == [("crashing", "life-2"), ("crashing", "life-3"), ("living", "one")]
+
+
+async def test_one_that_nobody_can_read_hides_no_other(redis_bench: RedisBench) -> None:
+    """An entry that is damaged, or that no calendar has a moment for, is left out."""
+    await redis_bench.store.announce(said("stock", "one"), said("stock", "two"), said("bank", "one"))
+    documents = next(key for key in await redis_bench.keys() if "announced" in key)
+    await redis_bench.raw.hset(documents, "stock/two", b"{")
+    await redis_bench.raw.hset(
+        documents, "bank/one", b'{"participant":"bank","instance":"one","started_ms":9007199254740991}'
+    )
+    assert [each.announcement for each in await redis_bench.store.participants()] == [said("stock", "one")]

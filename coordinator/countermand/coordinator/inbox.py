@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 import structlog
 
+from countermand.coordinator.announcements import Announcements
 from countermand.coordinator.core import Plan
 from countermand.coordinator.core.draft import Addressed
 from countermand.coordinator.definitions import Definitions
 from countermand.coordinator.intake import Item, Unreadable, read
 from countermand.coordinator.outbox import Outbox
-from countermand.coordinator.ports import MessageSource, Registry
+from countermand.coordinator.ports import MessageSource
 from countermand.coordinator.process import OnePath
 from countermand.coordinator.sending import Sender
 from countermand.coordinator.telemetry import Counters
@@ -33,11 +34,11 @@ class Inbox:
         outbox: Outbox,
         counters: Counters,
         *,
-        registry: Registry,
+        announcements: Announcements,
         batch_max: int,
     ) -> None:
         self._source = source
-        self._registry = registry
+        self._announcements = announcements
         self._path = path
         self._definitions = definitions
         self._sender = sender
@@ -77,6 +78,7 @@ class Inbox:
     async def _take(self, deliveries: list[Delivery]) -> None:
         items: list[Item] = []
         unreadable: list[Unreadable] = []
+        announced: list[Delivery] = []
         for delivery in deliveries:
             match read(delivery):
                 case Item() as item:
@@ -86,9 +88,11 @@ class Inbox:
                 case DefineMessage() as define:
                     await self._define(delivery, define)
                 case AnnounceMessage() as announcement:
-                    await self._announced(delivery, announcement)
+                    self._announcements.put(announcement)
+                    announced.append(delivery)
         self._counters.count("deliveries", len(deliveries))
         self._counters.count("batches")
+        await self._source.acknowledge(announced)
         aside = await self._path.run(items) if items else []
         await self._bury(unreadable)
         await self._source.dead_letter([item.delivery for item in aside if item.delivery is not None])
@@ -102,15 +106,6 @@ class Inbox:
             await self._sender.declare_participants(plan.participants)
         told = self._outbox.answer(Addressed(message.reply_to, answer)) if message.reply_to else None
         await self._sender.send([told] if told is not None else [])
-        await self._source.acknowledge([delivery])
-
-    async def _announced(self, delivery: Delivery, message: AnnounceMessage) -> None:
-        try:
-            await self._registry.announce(message)
-        except StoreUnavailable as error:
-            # Nobody waits for it, and it comes again within a minute.
-            log.warning("announcement_not_kept", participant=message.participant, error=str(error))
-        self._counters.count("announcements")
         await self._source.acknowledge([delivery])
 
     async def _registered(self, message: DefineMessage) -> tuple[Answer, Plan | None]:

@@ -165,10 +165,11 @@ class Announced(msgspec.Struct, frozen=True):
 class Registry(Protocol):
     """Keeps what participants say of themselves. Every method may raise `StoreUnavailable`."""
 
-    async def announce(self, message: AnnounceMessage) -> None:
-        """Keeps what a participant's process says of itself, in the place of what it said before.
+    async def announce(self, *messages: AnnounceMessage) -> None:
+        """Keeps what processes of participants say of themselves, in the place of what they said before.
 
-        There is room for a fixed number of processes: those not heard of for longest make room.
+        One that is stopping is forgotten. There is room for a fixed number of processes, and of each participant for a
+        part of them: those not heard of for longest make room.
         """
 
     async def participants(self) -> list[Announced]:

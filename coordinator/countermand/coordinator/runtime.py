@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from countermand.coordinator.announcements import Announcements
 from countermand.coordinator.clock import StoreClock
 from countermand.coordinator.definitions import Definitions
 from countermand.coordinator.inbox import Inbox
@@ -107,6 +108,7 @@ class Coordinator:
             self.counters,
             guard_ms=self.settings.guard_ms,
         )
+        announcements = Announcements(self._store, self.counters)
         inbox = Inbox(
             self.consumer,
             path,
@@ -114,7 +116,7 @@ class Coordinator:
             sender,
             outbox,
             self.counters,
-            registry=self._store,
+            announcements=announcements,
             batch_max=self.settings.batch_max,
         )
         wake_ups = WakeUps(
@@ -129,7 +131,11 @@ class Coordinator:
         sweeper = Sweeper(self._store, definitions, self.clock, self.counters, interval_ms=self.settings.sweep_ms)
         await self.consumer.start()
         self._lanes = [self._spawn(f"inbox-{n}", _until_closed(inbox.run)) for n in range(self.settings.lanes)]
-        self._loops = [self._spawn("wake-ups", wake_ups.run), self._spawn("sweeper", sweeper.run)]
+        self._loops = [
+            self._spawn("wake-ups", wake_ups.run),
+            self._spawn("sweeper", sweeper.run),
+            self._spawn("announcements", announcements.run),
+        ]
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Returns once both connections are up.

@@ -2,23 +2,22 @@
 
 Every name is known: an unknown one is refused, because a misspelt limit is a limit that does not hold. A secret can
 come from a file (`COUNTERMAND_AMQP_URL_FILE`), and is never printed. Where no address is set, the running `countermand
-dev` of this folder gives them.
+dev` of this folder, or of one above it, gives them.
 """
 
 import difflib
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Meta
 
-from countermand.coordinator.session_file import FOLDER, SESSION_FILE, running_session
+from countermand.coordinator.session_file import SESSION_FILE, find_session
 from countermand.schemas.errors import SettingsError
 from countermand.schemas.operations import ACTOR_MAX
+from countermand.wire.addresses import address_problem, redacted
 
 PREFIX: Final = "COUNTERMAND_"
 
@@ -78,10 +77,13 @@ def load_with_sources(environment: Mapping[str, str] | None = None) -> tuple[Set
     given = _given(os.environ if environment is None else environment)
     sources = dict.fromkeys(_TYPES, "default") | dict.fromkeys(given, "environment")
     # Both or none: half of a session would be mixed with whatever the other address leads to.
-    if environment is None and not given.keys() & _SECRETS.keys() and (session := running_session()):
-        addresses = {"amqp_url": session.amqp_url, "redis_url": session.redis_url}
-        given |= addresses
-        sources |= dict.fromkeys(addresses, f"the running `countermand dev`, {FOLDER / SESSION_FILE}")
+    if environment is None and not given.keys() & _SECRETS.keys():
+        found = find_session()
+        if (session := found.session) is not None and found.folder is not None:
+            addresses = {"amqp_url": session.amqp_url, "redis_url": session.redis_url}
+            given |= addresses
+            file = os.path.relpath(found.folder / SESSION_FILE)
+            sources |= dict.fromkeys(addresses, f"the running `countermand dev`, {file}")
     return _checked(given), sources
 
 
@@ -97,10 +99,8 @@ def _checked(given: Mapping[str, str]) -> Settings:
             raise SettingsError(f"{PREFIX}{name.upper()}: {error}{shown}") from error
     settings = Settings(**values)
     for name, schemes in _SECRETS.items():
-        if urlsplit(getattr(settings, name)).scheme not in schemes:
-            raise SettingsError(
-                f"{PREFIX}{name.upper()}: expected an address that begins with {' or '.join(schemes)}://"
-            )
+        if problem := address_problem(getattr(settings, name), schemes):
+            raise SettingsError(f"{PREFIX}{name.upper()}: {problem}")
     return settings
 
 
@@ -108,14 +108,6 @@ def shown(settings: Settings) -> dict[str, str]:
     """The settings for people: secrets are left out."""
     values = {name: str(getattr(settings, name)) for name in settings.__struct_fields__}
     return {name: redacted(value) if name in _SECRETS else value for name, value in values.items()}
-
-
-def redacted(url: str) -> str:
-    """An address without its password."""
-    parts = urlsplit(url)
-    login, at, place = parts.netloc.rpartition("@")
-    netloc = f"{login.partition(':')[0]}:***@{place}" if at else place
-    return urlunsplit((parts.scheme, netloc, parts.path, re.sub(r"=[^&]*", "=***", parts.query), ""))
 
 
 _TYPES: Final[dict[str, Any]] = {field.name: field.type for field in msgspec.structs.fields(Settings)}

@@ -1,4 +1,4 @@
-"""A participant tells the coordinators what it is: at its start, after every reconnect, and every minute.
+"""A participant tells the coordinators what it is: at its start, after every reconnect, every minute, at its end.
 
 Nothing depends on it: it runs beside the commands, never before them, and what gets lost is told again soon.
 """
@@ -23,11 +23,14 @@ from countermand.schemas.codec import check_body
 from countermand.schemas.errors import LimitExceeded
 from countermand.schemas.identifiers import inbox_key
 from countermand.schemas.messages import AnnouncedAction, AnnounceMessage
+from countermand.schemas.models import json_schemas
 from countermand.schemas.topology import Topology
 from countermand.wire import Confirmed, Message, Publisher
 
 # Fresh enough for people, and one small message a minute.
 INTERVAL_S: Final = 60.0
+# Nobody's stop waits longer than this for a goodbye; without one, a process is missed soon enough.
+GOODBYE_S: Final = 1.0
 # A host's name of any length leaves room for what makes an instance unique.
 HOST_CHARACTERS_MAX: Final = 64
 
@@ -47,6 +50,8 @@ class Announcer:
         interval_s: float = INTERVAL_S,
     ) -> None:
         self._message = _message(message, topology)
+        # With its actions: a coordinator that doesn't know the word takes it for one more announcement.
+        self._goodbye = _message(msgspec.structs.replace(message, stopping=True), topology)
         self._publisher = publisher
         self._interval_s = interval_s
         self._log = get_logger(participant=message.participant)
@@ -66,6 +71,14 @@ class Announcer:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._interval_s):
                     await session.wait_ended()
+
+    async def say_goodbye(self) -> None:
+        """Says that it stops, if there is a broker to hear it; never for long."""
+        if not self._publisher.ready:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await self._publisher.publish([self._goodbye])
 
 
 def announcement(participant: str, contracts: Mapping[str, Contract]) -> AnnounceMessage:
@@ -109,9 +122,7 @@ def _message(message: AnnounceMessage, topology: Topology) -> Message:
 
 def _schema(participant: str, action: str, contract: Contract) -> dict[str, Any] | None:
     try:
-        (command, result), definitions = msgspec.json.schema_components(
-            (contract.type, contract.result_type), ref_template="#/$defs/{name}"
-        )
+        command, result, definitions = json_schemas(command=contract.type, result=contract.result_type)
     except Exception as error:
         # Types of the application that JSON Schema has no word for, whose own hooks may raise anything: the contract
         # works all the same, and its schema stays untold.

@@ -139,6 +139,7 @@ class Runtime:
         deadline = asyncio.get_running_loop().time() + drain_s
         try:
             await end(_present(self._taking, self._announcing))
+            await self._announcer.say_goodbye()
             await self._consumer.pause()
             await self._finish_handlers(deadline)
             await self._finish_replies(deadline)

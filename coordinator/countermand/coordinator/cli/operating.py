@@ -22,7 +22,15 @@ from countermand.coordinator.settings import Settings, load_settings
 from countermand.coordinator.store.saga_store import RedisSagaStore
 from countermand.schemas.identifiers import checked_saga_id, new_secret
 from countermand.schemas.messages import Accepted, Refused
-from countermand.schemas.operations import ACTOR_MAX, WHY_MAX, AbandonSaga, ExtendDeadline, Operation
+from countermand.schemas.operations import (
+    ACTOR_MAX,
+    WHY_MAX,
+    AbandonSaga,
+    ExtendDeadline,
+    Operation,
+    OperationBody,
+    name_of,
+)
 from countermand.schemas.topology import Topology
 
 
@@ -52,6 +60,11 @@ def operate(asked: Asked, operation: Operation) -> None:
         raise click.UsageError("say which saga: its id, or --where with a filter for many")
     if not asked.reason.strip() or len(asked.reason) > WHY_MAX:
         raise click.UsageError(f"--reason: expected 1 to {WHY_MAX} characters")
+    try:
+        # As the coordinator will read it: what it can't read would be answered by nobody.
+        msgspec.json.decode(msgspec.json.encode(operation), type=OperationBody)
+    except msgspec.ValidationError as error:
+        raise click.UsageError(f"{name_of(operation)}: {error}") from error
     if asked.where is None:
         sys.exit(asyncio.run(_operate_one(asked, operation)))
     from countermand.coordinator.cli.operating_many import operate_many

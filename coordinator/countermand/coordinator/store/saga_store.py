@@ -259,8 +259,8 @@ class RedisSagaStore:
 
     # --- participants
 
-    async def announce(self, message: AnnounceMessage) -> None:
-        await self._registry.announce(message)
+    async def announce(self, *messages: AnnounceMessage) -> None:
+        await self._registry.announce(*messages)
 
     async def participants(self) -> list[Announced]:
         return await self._registry.participants()
