@@ -416,7 +416,7 @@ async def test_participants(settings: Settings) -> None:
             await (await connection.channel()).queue_declare(topology.participant_queue("carrier"), durable=True)
 
         async def asked() -> bool:
-            return any("stock; 1 commands wait" in each.found for each in await examine(settings))
+            return any("stock; 1 command waits" in each.found for each in await examine(settings))
 
         await eventually(asked)
         examined = [each for each in await examine(settings) if each.area == "participants"]

@@ -56,7 +56,7 @@ ENTRIES: list[tuple[JournalEntry, str]] = [
     (CompensationStarted(NO), "turned back: unwilling in step ship: not today"),
     (DeadlineMissed(), "the deadline passed after the pivot"),
     (SagaStuck("pivot_unknown", "capture", "timed_out"), "is stuck: the pivot was not answered"),
-    (LostVersionSeen(7), "version 7 turned up"),
+    (LostVersionSeen(7), "revision 7 turned up"),
     (SagaReleased(), "stuck no longer"),
     (OperatorActed("r", "c", "ana", "bank is back", "retry", "pay"), "ana asked for retry of pay: bank is back"),
     (OperatorActed("r", "c", "ana", "x", "skip", "pay", "abcdef" * 8), "(payload sha256 abcdefabcdef…)"),

@@ -48,7 +48,11 @@ async def judge(
     the bugs (of `BUGS`) that the test itself has brought about.
     """
     await at_rest(stage)
-    statuses = await stage.stop([*stage.roles])
+    # Participants first: what they say as they go is still taken in.
+    participants = [name for name in stage.roles if not name.startswith("coordinator")]
+    statuses = await stage.stop(participants)
+    await at_rest(stage)
+    statuses |= await stage.stop([*stage.roles])
     wrong = [f"{name} ended with status {status}" for name, status in statuses.items() if status != 0]
     if left := await stage.depths():
         wrong.append(f"left in the queues: {left}")
