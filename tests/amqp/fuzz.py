@@ -65,8 +65,11 @@ class Fuzz:
                 group.create_task(self._work(wiring, deadline))
                 group.create_task(self._clean(deadline))
                 group.create_task(self._watch(deadline))
-        except* Judgement as errors:
-            raise Judgement(f"seed {self.seed}: {errors.exceptions[0]}") from errors
+        except BaseExceptionGroup as errors:
+            judged = errors.subgroup(Judgement)
+            if judged is None:
+                raise
+            raise Judgement(f"seed {self.seed}: {judged.exceptions[0]}") from errors
         finally:
             await wiring.close()
         self._read_log()

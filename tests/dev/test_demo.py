@@ -214,7 +214,7 @@ def test_nothing_outlives_the_demo(tmp_path: Path, number: signal.Signals, statu
     with running(tmp_path, "--orders", "20") as demo:
         demo.says("orders ended")
         family = descendants(demo.process.pid)
-        assert len(family) >= 7, "servers, coordinator, services and shop"
+        assert len(family) >= 6, "servers, coordinator and services; the shop may be through already"
         os.kill(demo.process.pid, number)
         wait_until(lambda: not any(map(runs, family)), timeout_s=15, message="all processes are gone")
         wait_until(lambda: not list(demo.temporary.iterdir()), message="its folder is gone")

@@ -1,6 +1,7 @@
 """Acts on many sagas from the terminal: counts, asks, goes on at a steady pace, and stops when it is told to."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -97,7 +98,12 @@ async def _run(store: RedisSagaStore, chosen: tuple[Saga, ...], operation: Opera
                 def told(result: bulk.Result) -> None:
                     results.append(result)
                     advance()
-                    _print_result(result, asked)
+                    try:
+                        _print_result(result, asked)
+                    except BrokenPipeError:
+                        # Nobody reads any more; without this, Python would stumble over it again as it ends.
+                        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                        raise
 
                 await bulk.run(
                     requests,

@@ -90,7 +90,8 @@ class DevelopmentServers:
             async with asyncio.TaskGroup() as starting:
                 starting.create_task(self.store.start())
                 starting.create_task(self.broker.start())
-        except* Exception as group:  # As one of them says it, whichever is the first.
+        except ExceptionGroup as group:
+            # As one of them says it, whichever is first. From an `except*`, Python 3.11.2 would raise it in a group.
             await self.__aexit__()
             raise group.exceptions[0] from None
         return self

@@ -97,8 +97,10 @@ class Performance:
                         kill = self._kills.pop(0)
                         tasks.create_task(self._kill_and_start_again(self._cast.actors[kill.name]))
                     await asyncio.sleep(LOOK_S)
-        except* CountermandError as group:  # As one of them says it, whichever is the first.
-            raise group.exceptions[0] from None
+        except ExceptionGroup as group:
+            # As one of them says it, whichever is first. From an `except*`, Python 3.11.2 would raise it in a group.
+            known = [error for error in group.exceptions if isinstance(error, CountermandError)]
+            raise (known[0] if known else group) from None
 
     def _over(self) -> bool:
         return len(self.told) == len(self.census.places) and not self._kills
