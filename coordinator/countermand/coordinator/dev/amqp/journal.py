@@ -46,7 +46,7 @@ class Journal:
         self.bytes = 0
         try:
             self._file = self._opened()
-        except BaseException:
+        except BaseException:  # Whatever it was: the file must not stay open and locked. It is passed on.
             os.close(self._lock)
             raise
 
@@ -92,7 +92,7 @@ class Journal:
             size += _write(new, b"".join(pending))
             os.fsync(new)
             os.rename(self._new_path, self._path)
-        except BaseException:
+        except BaseException:  # Whatever it was: the file must not stay open and locked. It is passed on.
             os.close(new)
             raise
         os.close(self._file)

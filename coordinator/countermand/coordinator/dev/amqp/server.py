@@ -157,7 +157,7 @@ class DevelopmentBroker:
                 return 0
             try:
                 return self._recover(journal)
-            except BaseException:
+            except BaseException:  # Whatever it was: the file must not stay open and locked. It is passed on.
                 journal.close()
                 raise
         except (OSError, JournalUnusable, msgspec.MsgspecError) as error:
