@@ -57,7 +57,7 @@ class Server(ABC):
         """The first start; falls back to a private process where a container was taken by choice of `auto`."""
         try:
             self.start()
-        except Exception as error:
+        except Exception as error:  # An engine can fail in any way of its own; what isn't forgiven is passed on.
             if self._image is None or self.place != "container" or places.mode() != "auto":
                 self.close()
                 raise

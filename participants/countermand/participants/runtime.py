@@ -254,7 +254,7 @@ class Runtime:
             batch, self._finished = self._finished, []
             try:
                 outcomes = await self._publisher.publish([a.reply for a in batch if a.reply is not None])
-            except BaseException:
+            except BaseException:  # Whatever ended it, also a cancellation, no reply is forgotten; it is passed on.
                 self._finished = batch + self._finished
                 raise
             await self._settle(batch, outcomes)

@@ -58,7 +58,7 @@ class Browser:
                 self._channel = cast("Channel", await self._link.channel(publisher_confirms=False))
                 await self._channel.queue_declare(self._lock, exclusive=True)
                 await self._channel.queue_declare(self._queue, passive=True)
-        except BaseException as error:
+        except BaseException as error:  # Whatever ended the start, nothing stays open; it is passed on, in words.
             await close_link(self._link, self._transport)
             raise self._translated(error) from error
         return self

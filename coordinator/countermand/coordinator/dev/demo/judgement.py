@@ -12,9 +12,9 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from countermand.coordinator.core.state import SagaState
 from countermand.coordinator.dev.demo.actors import DemoFailed
 from countermand.coordinator.dev.demo.example import SERVICES
-from countermand.coordinator.operate.reading import detail
 from countermand.coordinator.ports import SagaQuery, SagaStore
 from countermand.schemas.messages import Phase
 
@@ -72,10 +72,14 @@ async def write_evidence(
 
 
 async def _stored(store: SagaStore, saga_ids: list[str]) -> dict[str, Any]:
-    found = [detail(loaded.saga, []) for loaded in await store.load(saga_ids) if loaded is not None]
+    found = [loaded.saga.state for loaded in await store.load(saga_ids) if loaded is not None]
+    return {state.saga_id: {"phase": state.phase, "steps": _steps(state)} for state in found}
+
+
+def _steps(state: SagaState) -> dict[str, dict[str, str | None]]:
     return {
-        saga["saga_id"]: {"phase": saga["phase"], "steps": {step["step"]: step for step in saga["steps"]}}
-        for saga in found
+        name: {"action": step.do.status, "compensation": None if step.undo is None else step.undo.status}
+        for name, step in state.steps.items()
     }
 
 
