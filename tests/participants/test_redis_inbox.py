@@ -30,6 +30,7 @@ from countermand.schemas.messages import Failed, Succeeded
 from participants.orders import Reserve, Reserved, command
 from participants.worlds import SHORT_LEASE_MS, RedisWorld
 from support import RedisServer, eventually
+from support.ports import free_port
 
 pytestmark = pytest.mark.servers
 
@@ -178,7 +179,8 @@ async def test_a_client_that_repeats_commands_is_refused(redis_server: RedisServ
 
 async def test_a_cluster(redis_factory: Callable[..., RedisServer], namespace: str) -> None:
     """Every script touches one key, so the inbox works where keys are spread over servers."""
-    server = redis_factory("redis", {"cluster-enabled": "yes"})
+    # Its default is the server's port + 10,000: among those that the system gives to outgoing connections.
+    server = redis_factory("redis", {"cluster-enabled": "yes", "cluster-port": str(free_port())})
     # Behind a container's port mapping a node can't know how it is reached.
     await server.command_async("CONFIG", "SET", "cluster-announce-ip", server.host)
     await server.command_async("CONFIG", "SET", "cluster-announce-port", server.port)
