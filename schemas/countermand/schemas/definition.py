@@ -9,7 +9,7 @@ In `input` and `outcome`, `{"$": "input.order.id"}` is an expression and everyth
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import msgspec
 
@@ -19,8 +19,16 @@ from countermand.schemas.errors import DefinitionError, LimitExceeded
 FORMAT = 1
 
 StepKind = Literal["compensatable", "pivot", "retriable"]
+OnUnknown = Literal["compensate", "probe"]
+
+# The participant that the coordinator itself is: child sagas and locks are asked of it. Nobody else may bear its name.
+COORDINATOR = "countermand"
 
 STEP_TIMEOUT_MS = 30_000
+# How long a saga waits for its turn at a lock or a limit before it gives up, unless it says otherwise.
+LOCK_TIMEOUT_MS = 3_600_000
+# Enough to be quick, few enough not to flood a participant.
+FOR_EACH_CONCURRENCY = 10
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -50,7 +58,11 @@ RETRY_COMPENSATION = RetryPolicy(attempts_max=40, backoff_max_ms=300_000)
 class StepNode(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="node", tag="step"
 ):
-    """One action of one participant, with its compensation."""
+    """One action of one participant, with its compensation.
+
+    `on_unknown` says what comes first when an action was given up in doubt: its compensation, or a question to the
+    participant what became of it (`probe`).
+    """
 
     name: str
     participant: str
@@ -63,6 +75,7 @@ class StepNode(
     retry: RetryPolicy | None = None
     undo_timeout_ms: int = STEP_TIMEOUT_MS
     undo_retry: RetryPolicy | None = None
+    on_unknown: OnUnknown = "compensate"
 
     @property
     def can_be_undone(self) -> bool:
@@ -107,7 +120,153 @@ class ParallelNode(
     branches: tuple["Node", ...]
 
 
-Node = StepNode | SequenceNode | ParallelNode
+class WhenNode(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="node", tag="when"
+):
+    """Runs `then` if the condition holds, else `otherwise`. It is looked at once, and what was found stands."""
+
+    name: str
+    condition: Any
+    then: "Node"
+    otherwise: "Node | None" = None
+
+
+class ForEachNode(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="node", tag="for_each"
+):
+    """Runs its body once for each item of a list, at most `concurrency` of them at a time.
+
+    In the body, `each.<name>.item` and `each.<name>.index` are the item and its place, counted from 0. Outside,
+    `steps.<step of the body>` is the list of that step's results, one for each item, in the list's order.
+    """
+
+    name: str
+    items: Any
+    body: "Node"
+    concurrency: int = FOR_EACH_CONCURRENCY
+
+
+class WaitNode(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="node", tag="wait_for"
+):
+    """Waits for an event; its payload is `steps.<name>`.
+
+    Without a `key` the event is a signal to this saga. With one it is any event of that name with the same business
+    key. Events that came before the saga got here count. `deadline_ms` after it got here the branch `on_timeout` is run;
+    where there is none, the saga turns back.
+    """
+
+    name: str
+    event: str
+    deadline_ms: int | None = None
+    key: Any = None
+    on_timeout: "Node | None" = None
+
+
+class SleepNode(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="node", tag="sleep"
+):
+    """Does nothing for `duration_ms`, or `until` a moment: RFC 3339 text with a zone, or Unix time in milliseconds."""
+
+    name: str
+    duration_ms: int | None = None
+    until: Any = None
+
+
+class ApprovalNode(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="node", tag="approval"
+):
+    """Waits for a person's decision about what `shows` says.
+
+    Whoever has the `role`, or is one of the `assignees`, may decide; `requester` (an expression) may not. After
+    `escalate_after_ms` the role `escalate_to` may decide as well. `steps.<name>` is
+    `{"decision": "approved", "by": …, "comment": …}`. If it is denied, or nobody decides within `deadline_ms`, the
+    branch `otherwise` is run; where there is none, the saga turns back.
+    """
+
+    name: str
+    deadline_ms: int | None = None
+    shows: Any = None
+    role: str | None = None
+    assignees: Any = ()
+    requester: Any = None
+    escalate_after_ms: int | None = None
+    escalate_to: str | None = None
+    otherwise: "Node | None" = None
+
+
+class ChildNode(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="node", tag="child"
+):
+    """Starts another saga and waits for its end; its outcome is `steps.<name>`.
+
+    A child that was undone counts as rejected. Undoing this node undoes the child, also one that has completed.
+    `version` null is the newest at the time. `timeout_ms` null waits as long as this saga does.
+    """
+
+    name: str
+    definition: str
+    version: int | None = None
+    input: Any = None
+    kind: StepKind = "compensatable"
+    compensation: bool = True
+    because: str = ""
+    timeout_ms: int | None = None
+
+
+class LockNode(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="node", tag="lock"
+):
+    """Holds the lock named `lock` for one business key until the saga has ended; others wait in the order of asking.
+
+    Whoever doesn't get it within `timeout_ms` turns back.
+    """
+
+    name: str
+    lock: str
+    key: Any
+    timeout_ms: int = LOCK_TIMEOUT_MS
+    kind: Literal["compensatable", "retriable"] = "compensatable"
+
+
+class ScopeNode(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="node", tag="scope"
+):
+    """A savepoint: when something in its body fails, the body alone is undone, and the saga goes on after it.
+
+    `steps.<name>` is `{"failed": false}`, or `{"failed": true, "code": …, "reason": …, "step": …}`.
+    """
+
+    name: str
+    body: "Node"
+
+
+Node = (
+    StepNode
+    | SequenceNode
+    | ParallelNode
+    | WhenNode
+    | ForEachNode
+    | WaitNode
+    | SleepNode
+    | ApprovalNode
+    | ChildNode
+    | LockNode
+    | ScopeNode
+)
+# What has a name of its own, and a result or a record of its own under it.
+NamedNode = StepNode | WhenNode | ForEachNode | WaitNode | SleepNode | ApprovalNode | ChildNode | LockNode | ScopeNode
+
+
+class Concurrency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How many sagas of a definition's name run at once; with a `key` (an expression), how many for each key.
+
+    The others wait, before their first step, in the order of starting; after `timeout_ms` they give up.
+    """
+
+    at_once: int
+    key: Any = None
+    timeout_ms: int = LOCK_TIMEOUT_MS
 
 
 class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -122,6 +281,7 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     root: SequenceNode
     deadline_ms: int | None = None
     outcome: Any = None
+    concurrency: Concurrency | None = None
 
     @property
     def label(self) -> str:
@@ -133,14 +293,41 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         return steps_of(self.root)
 
 
-def steps_of(node: Node) -> Iterator[StepNode]:
-    """Every step under a node, in the order of writing."""
+def children_of(node: Node) -> tuple[tuple[str, Node], ...]:
+    """The nodes directly in a node, each with its place there (`.nodes[0]`), in the order of writing."""
     match node:
-        case StepNode():
-            yield node
-        case SequenceNode(nodes=children) | ParallelNode(branches=children):
-            for child in children:
-                yield from steps_of(child)
+        case SequenceNode(nodes=children):
+            return tuple((f".nodes[{index}]", child) for index, child in enumerate(children))
+        case ParallelNode(branches=branches):
+            return tuple((f".branches[{index}]", branch) for index, branch in enumerate(branches))
+        case WhenNode(then=then, otherwise=otherwise):
+            return ((".then", then), *_optional(".otherwise", otherwise))
+        case ForEachNode(body=body) | ScopeNode(body=body):
+            return ((".body", body),)
+        case WaitNode(on_timeout=branch):
+            return _optional(".on_timeout", branch)
+        case ApprovalNode(otherwise=branch):
+            return _optional(".otherwise", branch)
+        case StepNode() | SleepNode() | ChildNode() | LockNode():
+            return ()
+        case _:
+            assert_never(node)
+
+
+def _optional(place: str, node: Node | None) -> tuple[tuple[str, Node], ...]:
+    return () if node is None else ((place, node),)
+
+
+def nodes_of(node: Node) -> Iterator[Node]:
+    """A node and every node under it, in the order of writing."""
+    yield node
+    for _, child in children_of(node):
+        yield from nodes_of(child)
+
+
+def steps_of(node: Node) -> Iterator[StepNode]:
+    """Every step of a participant under a node, in the order of writing."""
+    return (each for each in nodes_of(node) if isinstance(each, StepNode))
 
 
 _encoder = msgspec.json.Encoder(order="sorted")

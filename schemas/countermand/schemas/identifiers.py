@@ -23,10 +23,13 @@ SAGA_ID_MAX: Final = 128
 NAME_MAX: Final = 64
 KEY_MARK_MAX: Final = 10  # "~" and up to nine digits: see `step_key`.
 TAGS_MAX: Final = 16
+LOOPS_MAX: Final = 3  # For-each inside for-each: each level makes a step's name longer by its item's place.
+STEP_MAX: Final = NAME_MAX + LOOPS_MAX * len("[99999]")
 
 _SAGA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}\Z")
 _TAG = re.compile(r"[A-Za-z0-9._:=@/\-]{1,64}\Z")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+_STEP = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,63})(?P<place>(?:\[(?:0|[1-9][0-9]{0,4})\]){0,3})\Z")
 _LATER_KEY = re.compile(r"~[1-9][0-9]{0,8}\Z")
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}\Z")
 _SLUG = re.compile(r"[a-z][a-z0-9_\-]{0,63}\Z")
@@ -48,6 +51,28 @@ def checked_name(field: str, value: str) -> str:
     if not _NAME.match(value):
         raise InvalidIdentifier(field, value, "1 to 64 lower-case letters, digits or '_', starting with a letter")
     return value
+
+
+def checked_step(value: str) -> str:
+    """A step of a saga: the definition's name for it, and inside a for-each the item's place, counted from 0.
+
+    `reserve_stock`, or `ask_quote[17]`; with one place more for each for-each around it, up to three.
+    """
+    if not _STEP.match(value):
+        raise InvalidIdentifier(
+            "step", value, "a name (1 to 64 of a-z, 0-9, '_', starting with a letter), then up to three of '[17]'"
+        )
+    return value
+
+
+def step_name(step: str) -> str:
+    """The definition's name for a step of a saga: `ask_quote` for `ask_quote[17]`."""
+    return step.partition("[")[0]
+
+
+def step_place(step: str) -> str:
+    """Where a step stands in its for-each: `[17]` for `ask_quote[17]`, nothing for a step outside of any."""
+    return step[len(step_name(step)) :]
 
 
 def checked_slug(field: str, value: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from countermand.schemas.identifiers import NAME_MAX
+from countermand.schemas.identifiers import NAME_MAX, STEP_MAX
 from countermand.schemas.moments import Moment
 
 # What a person writes into the history is read by people, and stays as long as the saga does.
@@ -17,7 +17,9 @@ WHY_MAX: Final = 1_000
 
 Actor = Annotated[str, Meta(min_length=1, max_length=ACTOR_MAX)]
 Why = Annotated[str, Meta(min_length=1, max_length=WHY_MAX)]
-StepName = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
+RoleName = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+StepName = Annotated[str, Meta(min_length=1, max_length=STEP_MAX)]
 
 Duration = Annotated[int, Meta(ge=1, le=366 * 24 * 60 * 60 * 1000)]
 
@@ -79,8 +81,37 @@ class AbandonSaga(_Operation, frozen=True, tag="abandon"):
     """Ends the saga where it stands, and undoes nothing: what it did remains."""
 
 
+class DecideApproval(_Operation, frozen=True, tag="decide"):
+    """Decides an approval that the saga waits for.
+
+    `digest` is that of what was shown: whoever decides about something else than the saga asks is refused. `roles` are
+    those that the asker says the actor has.
+    """
+
+    step: StepName
+    decision: Literal["approved", "denied"]
+    digest: Digest
+    comment: Annotated[str, Meta(max_length=WHY_MAX)] = ""
+    roles: tuple[RoleName, ...] = ()
+
+
+class MigrateSaga(_Operation, frozen=True, tag="migrate"):
+    """Moves a saga on hold to another version of its definition, as far as the two are compatible."""
+
+    version: Annotated[int, Meta(ge=1)]
+
+
 Operation = (
-    RetryStep | SkipStep | CompensateSaga | PauseSaga | ResumeSaga | ExtendDeadline | SettleCompensation | AbandonSaga
+    RetryStep
+    | SkipStep
+    | CompensateSaga
+    | PauseSaga
+    | ResumeSaga
+    | ExtendDeadline
+    | SettleCompensation
+    | AbandonSaga
+    | DecideApproval
+    | MigrateSaga
 )
 
 
@@ -99,7 +130,16 @@ class SkipBody(_Operation, frozen=True, tag="skip"):
 
 
 OperationBody = (
-    RetryBody | SkipBody | CompensateSaga | PauseSaga | ResumeSaga | ExtendDeadline | SettleCompensation | AbandonSaga
+    RetryBody
+    | SkipBody
+    | CompensateSaga
+    | PauseSaga
+    | ResumeSaga
+    | ExtendDeadline
+    | SettleCompensation
+    | AbandonSaga
+    | DecideApproval
+    | MigrateSaga
 )
 
 
@@ -121,4 +161,4 @@ def name_of(operation: Operation) -> str:
 
 def step_of(operation: Operation) -> str | None:
     """The step that it names, if it names one."""
-    return operation.step if isinstance(operation, RetryStep | SkipStep | SettleCompensation) else None
+    return operation.step if isinstance(operation, RetryStep | SkipStep | SettleCompensation | DecideApproval) else None
