@@ -152,8 +152,8 @@ class WaitNode(
     """Waits for an event; its payload is `steps.<name>`.
 
     Without a `key` the event is a signal to this saga. With one it is any event of that name with the same business
-    key. Events that came before the saga got here count. `deadline_ms` after it got here the branch `on_timeout` is run;
-    where there is none, the saga turns back.
+    key. Events that came before the saga got here count. When nothing has come `deadline_ms` after it got here, the
+    branch `on_timeout` is run; where there is none, the saga turns back.
     """
 
     name: str
