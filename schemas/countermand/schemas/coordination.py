@@ -1,4 +1,4 @@
-"""What spans two sagas: child sagas, locks, and events by business key, as messages between the coordinator's aggregates.
+"""What spans two sagas (children, locks, events by business key), as messages between the coordinator's aggregates.
 
 Each side is an aggregate of its own, found by its id and changed by messages alone. Child sagas and locks are asked of
 the coordinator as of a participant, whose name is `definition.COORDINATOR`: with commands and replies, retries and
