@@ -3,6 +3,7 @@
 import msgspec
 from hypothesis import strategies as st
 
+from countermand.schemas.identifiers import DIRECTIONS, LOOPS_MAX
 from countermand.schemas.messages import (
     Accepted,
     Answer,
@@ -43,7 +44,10 @@ names = st.from_regex(r"[a-z][a-z0-9_]{0,63}", fullmatch=True)
 slugs = st.from_regex(r"[a-z][a-z0-9_\-]{0,63}", fullmatch=True)
 saga_ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}", fullmatch=True)
 whole = st.integers(0, 10**17)
-directions = st.sampled_from(("do", "undo"))
+directions = st.sampled_from(DIRECTIONS)
+# With the places of its items, of for-each inside for-each too.
+places = st.lists(st.integers(0, 99_999).map(lambda index: f"[{index}]"), max_size=LOOPS_MAX).map("".join)
+steps = st.builds(str.__add__, names, places)
 phases: st.SearchStrategy[Phase] = st.sampled_from(
     ("running", "compensating", "completed", "compensated", "compensated_with_exceptions", "abandoned")
 )
@@ -60,7 +64,7 @@ commands = st.builds(
     CommandMessage,
     saga_id=saga_ids,
     definition=filled,
-    step=names,
+    step=steps,
     participant=slugs,
     action=names,
     direction=directions,
@@ -82,7 +86,7 @@ outcomes: st.SearchStrategy[ReplyOutcome] = st.one_of(
 replies = st.builds(
     ReplyMessage,
     saga_id=saga_ids,
-    step=names,
+    step=steps,
     direction=directions,
     attempt=st.integers(1, 10**9),
     key=filled,

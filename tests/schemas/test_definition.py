@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from countermand.schemas.codec import BODY_BYTES_MAX
 from countermand.schemas.definition import Definition, canonical, decode_definition, definition_hash
 from countermand.schemas.errors import DefinitionError
-from countermand.schemas.lint import UnsoundDefinition, errors, lint, require_sound
+from countermand.schemas.lint import Contracts, UnsoundDefinition, errors, lint, require_sound
+from countermand.schemas.messages import AnnouncedAction, AnnounceMessage
 from countermand.schemas.template import compile_definition
 from schemas.documents import document, parallel, step
 from schemas.strategies import json_values
 
+# Whatever stands in the random documents, somebody announces it.
+ANNOUNCED = Contracts([AnnounceMessage("a", "one", (AnnouncedAction("a", compensation=False, schema={"result": {}}),))])
 GOLDEN = document(
     step("reserve_stock", input={"order_id": {"$": "input.id"}, "count": 2}),
     parallel(step("authorise_payment", timeout_ms=10_000, retry={"attempts_max": 5}), step("quote")),
@@ -81,11 +84,11 @@ def test_what_is_no_document_is_refused(text: bytes) -> None:
         decode_definition(text)
 
 
-nodes: st.SearchStrategy[dict[str, Any]] = st.deferred(lambda: steps | sequences | parallels)
+nodes: st.SearchStrategy[dict[str, Any]] = st.deferred(lambda: steps | sequences | parallels | named)
+EXPRESSIONS = ["input.a", "steps.a", "steps.b.c", "saga.id", "$", "1 + 1", "has(steps.a) ? steps.a : 1", "each.a.item"]
 small = st.sampled_from(["a", "b", "c", "A b", "", "x" * 70])
 templates = st.recursive(
-    json_values
-    | st.fixed_dictionaries({"$": st.sampled_from(["input.a", "steps.a", "steps.b.c", "saga.id", "$", "1 + 1"])}),
+    json_values | st.fixed_dictionaries({"$": st.sampled_from(EXPRESSIONS)}),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(small | st.just("$"), inner, max_size=3),
     max_leaves=6,
 )
@@ -113,9 +116,42 @@ sequences: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 parallels: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"node": st.just("parallel"), "branches": st.lists(nodes, max_size=3)}
 )
+maybe = st.none() | numbers
+
+
+def node(tag: str, required: dict[str, Any], **optional: Any) -> st.SearchStrategy[dict[str, Any]]:
+    """A node of this kind; most are of the right shape, some have one field that is anything."""
+    right = st.fixed_dictionaries({"node": st.just(tag), "name": small, **required}, optional=optional)
+    spoilt = st.tuples(right, st.sampled_from(["name", *required, *optional]), json_values)
+    return right | right | right | spoilt.map(lambda parts: {**parts[0], parts[1]: parts[2]})
+
+
+kinds = {"kind": st.sampled_from(["compensatable", "pivot", "retriable"]), "timeout_ms": maybe}
+named: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    node("when", {"condition": templates, "then": nodes}, otherwise=st.none() | nodes),
+    node("for_each", {"items": templates, "body": nodes}, concurrency=numbers),
+    node("wait_for", {"event": small}, deadline_ms=maybe, key=templates, on_timeout=st.none() | nodes),
+    node("sleep", {}, duration_ms=maybe, until=templates),
+    node(
+        "approval",
+        {},
+        deadline_ms=maybe,
+        shows=templates,
+        role=st.none() | small,
+        assignees=templates,
+        requester=templates,
+        escalate_after_ms=maybe,
+        escalate_to=st.none() | small,
+        otherwise=st.none() | nodes,
+    ),
+    node("child", {"definition": small}, version=maybe, input=templates, compensation=st.booleans(), **kinds),
+    node("lock", {"lock": small, "key": templates}, timeout_ms=numbers, kind=kinds["kind"]),
+    node("scope", {"body": nodes}),
+)
+limits = st.fixed_dictionaries({"at_once": numbers}, optional={"key": templates, "timeout_ms": numbers})
 documents = st.fixed_dictionaries(
     {"countermand": st.just(1), "name": small, "version": numbers, "root": sequences},
-    optional={"deadline_ms": st.none() | numbers, "outcome": templates},
+    optional={"deadline_ms": maybe, "outcome": templates, "concurrency": st.none() | limits},
 )
 
 
@@ -127,6 +163,7 @@ def test_any_json_is_a_sound_definition_or_a_definition_error(value: object) -> 
     except DefinitionError:
         return
     findings = lint(definition)
+    assert {*findings} <= {*lint(definition, ANNOUNCED)}
     assert all(finding.path.startswith("$") and finding.message and finding.rule for finding in findings)
     if found := errors(findings):
         with pytest.raises(UnsoundDefinition) as caught:

@@ -142,6 +142,7 @@ def test_a_reply_without_a_header_is_refused_by_its_name(header: str) -> None:
         ("ce-sagaattempt", "٣"),
         ("ce-sagaversion", "9" * 19),
         ("ce-sagastep", "Reserve Stock"),
+        ("ce-sagastep", "reserve_stock[01]"),
         ("ce-sagaparticipant", "9"),
         ("ce-sagakey", ["a"]),
         ("ce-sagakey", b"\xff"),

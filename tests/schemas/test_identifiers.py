@@ -7,20 +7,26 @@ from hypothesis import given
 
 from countermand.schemas.errors import InvalidIdentifier
 from countermand.schemas.identifiers import (
+    DIRECTIONS,
     INBOX_SHARDS,
     NAME_MAX,
     SAGA_ID_MAX,
+    STEP_MAX,
     checked_name,
     checked_saga_id,
     checked_slug,
+    checked_step,
     command_id,
     inbox_key,
+    is_step_key,
     new_saga_id,
     new_secret,
     partition_of,
     step_key,
+    step_name,
+    step_place,
 )
-from schemas.strategies import names, saga_ids, slugs, texts
+from schemas.strategies import names, places, saga_ids, slugs, texts
 
 
 def test_values_that_other_languages_must_compute_too() -> None:
@@ -35,10 +41,10 @@ def test_a_command_id_differs_by_everything_it_is_made_of() -> None:
         command_id(secret, step, direction, attempt)
         for secret in ("a", "b")
         for step in ("x", "y")
-        for direction in ("do", "undo")
+        for direction in DIRECTIONS
         for attempt in (1, 2)
     }
-    assert len(ids) == 16
+    assert len(ids) == 24
 
 
 @given(saga_ids, names, slugs)
@@ -58,6 +64,25 @@ def test_bad_names_are_refused_with_their_field(value: str) -> None:
     with pytest.raises(InvalidIdentifier) as caught:
         checked_name("step", value)
     assert caught.value.field == "step"
+
+
+@given(saga_ids, names, places)
+def test_a_step_is_a_name_and_the_places_of_its_items(saga_id: str, name: str, place: str) -> None:
+    """Both can be told apart again, and are a part of the key."""
+    step = checked_step(name + place)
+    assert len(step) <= STEP_MAX
+    assert (step_name(step), step_place(step)) == (name, place)
+    assert is_step_key(step_key(saga_id, step), saga_id, step)
+    assert not is_step_key(step_key(saga_id, step), saga_id, f"{step}[0]")
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["", "A", "ask[]", "ask[-1]", "ask[01]", "ask[100000]", "ask[1", "ask1]", "ask[1]x", "ask[1][2][3][4]", "ask[x]"],
+)
+def test_bad_steps_are_refused(step: str) -> None:
+    with pytest.raises(InvalidIdentifier, match="step"):
+        checked_step(step)
 
 
 @given(texts)

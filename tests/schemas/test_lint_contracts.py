@@ -12,7 +12,7 @@ from countermand.schemas.lint import Contracts, Finding, lint
 from countermand.schemas.lint.json_schema import HINTS_MAX, SchemaReader
 from countermand.schemas.lint.schema_parts import Schema
 from countermand.schemas.messages import AnnouncedAction, AnnounceMessage
-from schemas.documents import document, step
+from schemas.documents import approval, document, for_each, reading, scope, sequence, step, when
 from schemas.strategies import json_values
 
 CONTRACT_RULES = (
@@ -286,3 +286,51 @@ def test_the_work_for_schemas_is_bounded() -> None:
     source = Schema({"$ref": "#/$defs/a"}, endless)
     assert list(reader.literal({"$": "input"}, source, lambda _: [source])) == []
     assert list(reader.literal("x", Schema({"$ref": "#/$defs/b"}, endless), lambda _: [])) == []
+
+
+def judged(*nodes: dict[str, Any], **fields: Any) -> list[tuple[str, str]]:
+    definition = decode_definition(msgspec.json.encode(document(*nodes, **fields)))
+    found = lint(definition, Contracts([SHOP]))
+    return [(each.rule, each.path) for each in found if each.rule == "field-unknown"]
+
+
+def test_outside_of_its_loop_a_result_is_a_list() -> None:
+    """Inside it is this item's own; the same field is right here and wrong there."""
+    loop = for_each(
+        "each_line",
+        {"$": "input.lines"},
+        sequence(step("reserve", input=GOOD), reading("a", "steps.reserve.total"), reading("b", "steps.reserve[0]")),
+    )
+    after = (reading("one", "steps.reserve[0].total"), reading("whole", "steps.reserve.total"))
+    assert judged(loop, *after, outcome={"$": "steps.reserve[1].totall"}) == [
+        ("field-unknown", "$.root.nodes[0].body.nodes[2].input.field"),
+        ("field-unknown", "$.root.nodes[2].input.field"),
+        ("field-unknown", "$.outcome"),
+    ]
+
+
+def test_fields_are_looked_for_in_every_expression() -> None:
+    """In conditions and keys as well as in inputs, and in the midst of CEL."""
+    nodes = (
+        step("reserve", input=GOOD),
+        when("large", {"$": "double(steps.reserve.totall) > 5.0"}, step("pay")),
+        approval("agree", shows={"what": {"$": "steps.reserve.total"}}, assignees={"$": "steps.reserve.people"}),
+    )
+    assert judged(*nodes) == [
+        ("field-unknown", "$.root.nodes[1].condition"),
+        ("field-unknown", "$.root.nodes[2].assignees"),
+    ]
+
+
+def test_what_the_coordinator_itself_gives_is_known() -> None:
+    nodes = (
+        scope("trip", step("ship")),
+        approval("agree"),
+        reading("good", "steps.trip.failed && steps.agree.decision == 'approved'"),
+        reading("bad", "steps.agree.decided"),
+        reading("worse", "steps.trip.error"),
+    )
+    assert judged(*nodes) == [
+        ("field-unknown", "$.root.nodes[3].input.field"),
+        ("field-unknown", "$.root.nodes[4].input.field"),
+    ]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from countermand.schemas.codec import BODY_BYTES_MAX
 from countermand.schemas.envelope import Envelope, Incoming, read_request, write_request
 from countermand.schemas.errors import LimitExceeded, MalformedMessage
-from countermand.schemas.identifiers import is_step_key, step_key
+from countermand.schemas.identifiers import STEP_MAX, is_step_key, step_key
 from countermand.schemas.messages import CommandMessage, OperateMessage
 from countermand.schemas.operations import ACTOR_MAX, WHY_MAX, PauseSaga, RetryStep, SkipStep, name_of
 from schemas import strategies
@@ -74,7 +74,11 @@ MALFORMED: list[tuple[object, str, str]] = [
     ({**SOUND, "operation": {"operation": "pause", "step": "a"}}, "body.operation", "`step`"),
     ({**SOUND, "operation": {"operation": "skip", "input": {}}}, "body.operation", "`input`"),
     ({**SOUND, "operation": {"operation": "retry", "step": ""}}, "body.operation.step", "length >= 1"),
-    ({**SOUND, "operation": {"operation": "retry", "step": "a" * 65}}, "body.operation.step", "length <= 64"),
+    (
+        {**SOUND, "operation": {"operation": "retry", "step": "a" * (STEP_MAX + 1)}},
+        "body.operation.step",
+        f"length <= {STEP_MAX}",
+    ),
     ({**SOUND, "operation": {"operation": "resume", "clock": "back"}}, "body.operation.clock", "'back'"),
     ({**SOUND, "operation": {"operation": "extend", "by_ms": 0}}, "body.operation.by_ms", ">= 1"),
     ({**SOUND, "operation": {"operation": "extend", "deadline_ms": -1}}, "body.operation.deadline_ms", ">= 0"),

@@ -11,9 +11,10 @@ from countermand.schemas.messages import LifecycleName
 
 # What a participant's own side of the protocol rejects with. A handler's rejections have codes of their own.
 REJECTED_CODES: Final[Mapping[str, str]] = {
-    "compensated": "the action came after its compensation, or after a compensation without an action",
+    "compensated": "the action came after its compensation, or after a compensation or probe without an action",
     "unknown_command": "no handler for this action, and no attempt ever began",
     "malformed_command": "the body isn't what the handler's contract says, and no attempt ever began",
+    "not_done": "to a probe: nothing is done under this key, and nothing will be",
 }
 
 # What it fails with. A handler's failures have codes of their own, or the name of the exception's class.
@@ -28,12 +29,21 @@ FAILED_CODES: Final[Mapping[str, str]] = {
     "unknown_command": "no handler: an earlier attempt began (not retryable), or it is a compensation (retryable)",
     "malformed_command": "unreadable: an earlier attempt began (not retryable), or it is a compensation (retryable)",
     "not_compensatable": "the action was done and its contract has no compensation; not retryable",
+    "unknown": "to a probe: an attempt began, and how it ended can't be found out; not retryable",
 }
 
 # How the coordinator counts an attempt for which there is no reply.
 ATTEMPT_CODES: Final[Mapping[str, str]] = {
     "timed_out": "not answered within the step's timeout; whether something was done is unknown",
     "unroutable": "no queue took the command",
+    "lock_timed_out": "a lock, or a turn under a limit, was not got in time",
+}
+
+# What the coordinator answers with where it is the participant itself: for child sagas and locks.
+COORDINATOR_CODES: Final[Mapping[str, str]] = {
+    "child_abandoned": "an operator abandoned the child saga",
+    "past_pivot": "to an undo: the child saga is past its pivot and can't be undone",
+    "too_many_waiting": "as many sagas as may wait for the lock do already",
 }
 
 # `failure.code` of an outcome, where it is neither a participant's code nor one of the above.
@@ -42,6 +52,11 @@ FAILURE_CODES: Final[Mapping[str, str]] = {
     "cancelled": "a client asked for it",
     "operator": "an operator asked for it",
     "unresolvable": "a command can't be made: a field that the definition names is missing, or it is too large",
+    "wait_timed_out": "an event that was waited for did not come in time",
+    "approval_denied": "somebody who may decide it denied an approval",
+    "approval_timed_out": "nobody decided an approval in time",
+    "invalid_input": "a child saga's definition refers to a field that its input doesn't have",
+    "parent_compensated": "the saga that started this one as its child is undone",
 }
 
 STUCK_CAUSES: Final[Mapping[str, str]] = {
@@ -83,6 +98,11 @@ REFUSAL_CODES: Final[Mapping[str, tuple[str, str]]] = {
     "not_compensating": ("operate", "the saga isn't going back"),
     "not_editable": ("operate", "a compensation's input can't be edited"),
     "no_result": ("operate", "a compensation has no result"),
+    "already_decided": ("operate", "the approval is decided, or its time is over"),
+    "digest_mismatch": ("operate", "the decision is about something else than the saga asks; look at it again"),
+    "requester": ("operate", "the actor asked for this approval, so somebody else has to decide"),
+    "not_allowed": ("operate", "the actor is no assignee of the approval and has none of its roles"),
+    "not_weighed": ("operate", "the other definition, which a migration is weighed with, isn't at hand"),
     "invalid_payload": ("operate", "the input or result is over a limit, or lacks a field that a later step needs"),
     "deadline_passed": ("operate", "the deadline has passed"),
     "not_later": ("operate", "the new deadline isn't later than the old one, or not in the future"),

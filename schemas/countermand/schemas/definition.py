@@ -15,6 +15,7 @@ import msgspec
 
 from countermand.schemas.codec import decode_checked
 from countermand.schemas.errors import DefinitionError, LimitExceeded
+from countermand.schemas.identifiers import Direction
 
 FORMAT = 1
 
@@ -82,16 +83,16 @@ class StepNode(
         """Whether a done or unknown action of this step is compensated."""
         return self.kind == "compensatable" and self.compensation
 
-    def retry_policy(self, direction: Literal["do", "undo"]) -> RetryPolicy:
-        """The policy in force: the step's own, or its kind's."""
+    def retry_policy(self, direction: Direction) -> RetryPolicy:
+        """The policy in force: the step's own, or its kind's. A probe has that of the action that it asks about."""
         if direction == "undo":
             return self.undo_retry or RETRY_COMPENSATION
         if self.retry is not None:
             return self.retry
         return {"compensatable": RETRY_ACTION, "pivot": RETRY_PIVOT, "retriable": RETRY_FORWARD}[self.kind]
 
-    def timeout_for(self, direction: Literal["do", "undo"]) -> int:
-        return self.timeout_ms if direction == "do" else self.undo_timeout_ms
+    def timeout_for(self, direction: Direction) -> int:
+        return self.undo_timeout_ms if direction == "undo" else self.timeout_ms
 
 
 class SequenceNode(
@@ -349,7 +350,8 @@ def _without_defaults(value: Any) -> Any:
     for field in msgspec.structs.fields(value):
         own = getattr(value, field.name)
         default = {} if field.default_factory is dict else field.default
-        if own != default:
+        # A list from a document and a tuple from Python are the same value.
+        if (tuple(own) if isinstance(own, list) else own) != default:
             fields[field.name] = _without_defaults(own)
     return fields
 

@@ -7,17 +7,19 @@ arrays and tables when it converts to AMQP 1.0.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 import msgspec
 
 from countermand.schemas.codec import check_body, check_headers, check_undo_body, decode_body, encode
 from countermand.schemas.errors import InvalidIdentifier, MalformedMessage
 from countermand.schemas.identifiers import (
+    DIRECTIONS,
     Direction,
     checked_name,
     checked_saga_id,
     checked_slug,
+    checked_step,
     checked_tags,
 )
 from countermand.schemas.messages import (
@@ -27,6 +29,7 @@ from countermand.schemas.messages import (
     CommandMessage,
     Defined,
     DefineMessage,
+    EventAccepted,
     Failed,
     OperateMessage,
     Outcome,
@@ -164,7 +167,14 @@ def write_request(message: RequestMessage, *, source: str) -> Envelope:
                 headers["traceparent"] = message.traceparent
             return Envelope(START, headers, bytes(message.input), message.saga_id, message.reply_to)
         case SignalMessage():
-            headers = ce_headers(SIGNAL, message.request_id, source, sagaid=message.saga_id, sagasignal=message.name)
+            headers = ce_headers(
+                SIGNAL,
+                message.request_id,
+                source,
+                sagaid=message.saga_id,
+                sagasignal=message.name,
+                sagawait=message.wait,
+            )
             return Envelope(SIGNAL, headers, bytes(message.payload), message.saga_id, message.reply_to)
         case CancelMessage():
             headers = ce_headers(CANCEL, message.request_id, source, sagaid=message.saga_id)
@@ -190,7 +200,7 @@ def write_request(message: RequestMessage, *, source: str) -> Envelope:
 
 def write_answer(answer: Answer) -> Envelope:
     """The coordinator's answer to a client."""
-    saga_id = None if isinstance(answer, Defined) else answer.saga_id
+    saga_id = None if isinstance(answer, Defined | EventAccepted) else answer.saga_id
     # An outcome answers no single request: it may come days later, to whoever watches.
     request_id = f"{answer.saga_id}/outcome" if isinstance(answer, Outcome) else answer.request_id
     headers = ce_headers(ANSWER, request_id, "/coordinator", sagaid=saga_id)
@@ -241,7 +251,7 @@ def read_command(incoming: Incoming) -> CommandMessage:
         return CommandMessage(
             saga_id=saga_id,
             definition=text_header(incoming, "ce-sagadef"),
-            step=checked_name("ce-sagastep", text_header(incoming, "ce-sagastep")),
+            step=step_header(incoming),
             participant=checked_slug("ce-sagaparticipant", text_header(incoming, "ce-sagaparticipant")),
             action=checked_name("ce-sagaaction", text_header(incoming, "ce-sagaaction")),
             direction=_direction(incoming),
@@ -268,7 +278,7 @@ def read_reply(incoming: Incoming) -> ReplyMessage:
         saga_id = checked_saga_id(text_header(incoming, "ce-sagaid"))
         return ReplyMessage(
             saga_id=saga_id,
-            step=checked_name("ce-sagastep", text_header(incoming, "ce-sagastep")),
+            step=step_header(incoming),
             direction=_direction(incoming),
             attempt=integer_header(incoming, "ce-sagaattempt", minimum=1),
             key=text_header(incoming, "ce-sagakey"),
@@ -313,7 +323,15 @@ def read_request(incoming: Incoming) -> RequestMessage:
             case "countermand.signal":
                 _check_json(incoming.body)
                 name = checked_name("ce-sagasignal", text_header(incoming, "ce-sagasignal"))
-                return SignalMessage(request_id, saga_id, name, msgspec.Raw(incoming.body), incoming.reply_to)
+                wait = optional_header(incoming, "ce-sagawait")
+                return SignalMessage(
+                    request_id=request_id,
+                    saga_id=saga_id,
+                    name=name,
+                    payload=msgspec.Raw(incoming.body),
+                    reply_to=incoming.reply_to,
+                    wait=None if wait is None else step_header(incoming, "ce-sagawait"),
+                )
             case "countermand.cancel":
                 reason = decode_body(incoming.body, _CancelBody).reason
                 return CancelMessage(request_id, saga_id, reason, incoming.reply_to)
@@ -449,6 +467,16 @@ def integer_header(incoming: Incoming, header: str, *, minimum: int = 0) -> int:
 
 def _direction(incoming: Incoming) -> Direction:
     text = text_header(incoming, "ce-sagadirection")
-    if text not in ("do", "undo"):
-        raise MalformedMessage("ce-sagadirection", f"{text[:16]!r}; expected 'do' or 'undo'")
-    return cast("Literal['do', 'undo']", text)
+    for direction in DIRECTIONS:
+        if text == direction:
+            return direction
+    raise MalformedMessage("ce-sagadirection", f"{text[:16]!r}; expected 'do', 'undo' or 'probe'")
+
+
+def step_header(incoming: Incoming, header: str = "ce-sagastep") -> str:
+    """A header that must be there and name a step. Raises MalformedMessage."""
+    text = text_header(incoming, header)
+    try:
+        return checked_step(text)
+    except InvalidIdentifier as error:
+        raise MalformedMessage(header, str(error)) from error

@@ -10,7 +10,20 @@ import msgspec
 
 # What a header's text is. All of them are text; whole numbers may come as AMQP integers too.
 Form = Literal[
-    "text", "whole", "positive", "saga_id", "name", "slug", "label", "direction", "true", "tags", "moment", "protocol"
+    "text",
+    "whole",
+    "positive",
+    "saga_id",
+    "name",
+    "step",
+    "slug",
+    "label",
+    "direction",
+    "true",
+    "tags",
+    "business_key",
+    "moment",
+    "protocol",
 ]
 
 # required  a message without it is refused
@@ -53,11 +66,13 @@ _SAGA: Final = Header("ce-sagaid", "saga_id", "the saga")
 _TRACE: Final = Header("traceparent", "text", "W3C trace context, passed on unread", "optional")
 _STEP: Final = (
     _SAGA,
-    Header("ce-sagastep", "name", "the step"),
+    Header("ce-sagastep", "step", "the step; inside a for-each with the item's place, counted from 0"),
     Header("ce-sagaparticipant", "slug", "the participant"),
-    Header("ce-sagadirection", "direction", "`do` is the action, `undo` its compensation"),
+    Header(
+        "ce-sagadirection", "direction", "`do` is the action, `undo` its compensation, `probe` asks what became of it"
+    ),
     Header("ce-sagaattempt", "positive", "counts from 1, for each step and direction"),
-    Header("ce-sagakey", "text", "the idempotency key: the same for every attempt and both directions"),
+    Header("ce-sagakey", "text", "the idempotency key: the same for every attempt and every direction"),
     Header("ce-sagacommandid", "text", "can't be guessed; a reply that does not repeat it is not believed"),
     Header("ce-sagaversion", "whole", "the saga's version when the command was made"),
 )
@@ -81,11 +96,11 @@ COMMAND: Final = Kind(
         *_frame(id_="`<key>/<direction>/<attempt>`", source="`/sagas/<definition>`"),
         *_STEP,
         Header("ce-sagadef", "label", "the definition that the saga runs on, `name@version`"),
-        Header("ce-sagaaction", "name", "the action that is asked for, or that is to be undone"),
+        Header("ce-sagaaction", "name", "the action that is asked for, to be undone, or asked about"),
         Header("ce-sagadeadline", "whole", "the moment until which this attempt is waited for (Unix time, ms)"),
         _TRACE,
     ),
-    "`do`: the command's own JSON. `undo`: `command`, the same JSON again, and `result`, or null where it is unknown",
+    "`do` and `probe`: the command's own JSON. `undo`: `command`, the same JSON, and `result`, or null if unknown",
 )
 
 REPLY: Final = Kind(
@@ -126,7 +141,13 @@ START: Final = _request(
     _TRACE,
 )
 
-SIGNAL: Final = _request("signal", "the event's JSON", _SAGA, Header("ce-sagasignal", "name", "the event's name"))
+SIGNAL: Final = _request(
+    "signal",
+    "the event's JSON",
+    _SAGA,
+    Header("ce-sagasignal", "name", "the event's name"),
+    Header("ce-sagawait", "step", "the step that waits; set by coordinators that tell of an event", "optional"),
+)
 CANCEL: Final = _request("cancel", "a reason", _SAGA)
 WATCH: Final = _request("watch", "any JSON; `{}` is sent", _SAGA)
 OPERATE: Final = _request(
@@ -136,6 +157,45 @@ OPERATE: Final = _request(
     Header("ce-sagaexpectedversion", "whole", "refused if the saga is at another version by now", "optional"),
 )
 DEFINE: Final = _request("define", "the definition's document")
+_EVENT: Final = (
+    Header("ce-sagaevent", "name", "the event's name"),
+    Header("ce-sagaeventkey", "business_key", "what it happened to, such as an order's number"),
+)
+EVENT: Final = _request(
+    "event",
+    "the event's JSON",
+    *_EVENT,
+    Header("ce-sagakeepms", "whole", "for how long it is kept for later waits (ms); missing: a day", "optional"),
+)
+
+SUBSCRIBE: Final = Kind(
+    "subscribe",
+    "countermand.subscribe",
+    "coordinator",
+    "coordinator",
+    (
+        *_frame(id_="`<saga id>/<step>/subscribe`", source="`/coordinator`"),
+        _SAGA,
+        Header("ce-sagastep", "step", "the step that waits"),
+        *_EVENT,
+        Header("ce-sagauntil", "whole", "the moment until which it waits (Unix time, ms)"),
+    ),
+    "any JSON; `{}` is sent",
+)
+
+RELEASE: Final = Kind(
+    "release",
+    "countermand.release",
+    "coordinator",
+    "coordinator",
+    (
+        *_frame(id_="`<saga id>/<step>/release`", source="`/coordinator`"),
+        _SAGA,
+        Header("ce-sagastep", "step", "the step that asked for the lock"),
+        Header("ce-sagacommandid", "text", "that of the command that asked for it"),
+    ),
+    "which lock",
+)
 
 ANSWER: Final = Kind(
     "answer",
@@ -167,4 +227,34 @@ LIFECYCLE: Final = Kind(
     "what there is to say of the happening",
 )
 
-KINDS: Final = (COMMAND, REPLY, ANNOUNCE, START, SIGNAL, CANCEL, WATCH, OPERATE, DEFINE, ANSWER, LIFECYCLE)
+PARENT_ENDED: Final = Kind(
+    "parent_ended",
+    "countermand.parent_ended",
+    "coordinator",
+    "coordinator",
+    (
+        *_frame(id_="`<parent's id>/<step>/parent-ended`", source="`/coordinator`"),
+        Header("ce-sagaid", "saga_id", "the child saga"),
+        Header("ce-sagaparent", "saga_id", "the saga that started it, which has ended"),
+        Header("ce-sagastep", "step", "the parent's step that started it"),
+    ),
+    "any JSON; `{}` is sent",
+)
+
+KINDS: Final = (
+    COMMAND,
+    REPLY,
+    ANNOUNCE,
+    START,
+    SIGNAL,
+    EVENT,
+    CANCEL,
+    WATCH,
+    OPERATE,
+    DEFINE,
+    ANSWER,
+    LIFECYCLE,
+    SUBSCRIBE,
+    RELEASE,
+    PARENT_ENDED,
+)

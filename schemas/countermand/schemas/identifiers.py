@@ -9,11 +9,13 @@ import os
 import re
 import time
 import zlib
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from countermand.schemas.errors import InvalidIdentifier
 
-Direction = Literal["do", "undo"]
+# An action, its compensation, or the question what became of an action that was given up in doubt.
+Direction = Literal["do", "undo", "probe"]
+DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)
 
 # The coordinator inbox is split into this many queues. It is part of the protocol: a reply's shard is computed by its
 # sender. Four keep one slow queue process of the broker from being the limit; more only cost idle memory.
@@ -29,7 +31,7 @@ STEP_MAX: Final = NAME_MAX + LOOPS_MAX * len("[99999]")
 _SAGA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}\Z")
 _TAG = re.compile(r"[A-Za-z0-9._:=@/\-]{1,64}\Z")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
-_STEP = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,63})(?P<place>(?:\[(?:0|[1-9][0-9]{0,4})\]){0,3})\Z")
+_STEP = re.compile(r"[a-z][a-z0-9_]{0,63}(?:\[(?:0|[1-9][0-9]{0,4})\]){0,3}\Z")
 _LATER_KEY = re.compile(r"~[1-9][0-9]{0,8}\Z")
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}\Z")
 _SLUG = re.compile(r"[a-z][a-z0-9_\-]{0,63}\Z")
@@ -116,7 +118,7 @@ def new_secret() -> str:
 
 
 def step_key(saga_id: str, step: str, keys_closed: int = 0) -> str:
-    """The idempotency key of a step: the same for every attempt and both directions.
+    """The idempotency key of a step: the same for every attempt and every direction.
 
     A rejection closes a key for good. When an operator has a rejected step tried again, it gets a new key, which counts
     those that were closed (`keys_closed`): `order-1/ship~1`. So a saga that has forgotten a key finds it again.

@@ -18,10 +18,11 @@ PROTOCOL = 1
 
 
 class CommandMessage(msgspec.Struct, frozen=True):
-    """Asks a participant to do or to undo one step.
+    """Asks a participant to do or to undo one step, or what became of it.
 
-    `body` is the command's own JSON for `do`; for `undo` it is `{"command": …, "result": … or null}`. `key` is the
-    same for every attempt and both directions. `command_id` can't be guessed and must come back in the reply.
+    `step` is the definition's name for it, and inside a for-each the item's place: `ask_quote[17]`. `body` is the
+    command's own JSON for `do` and `probe`; for `undo` it is `{"command": …, "result": … or null}`. `key` is the
+    same for every attempt and every direction. `command_id` can't be guessed and must come back in the reply.
     `deadline_ms` is the moment at which the coordinator stops waiting for this attempt (Unix time).
     """
 
@@ -46,7 +47,7 @@ class CommandMessage(msgspec.Struct, frozen=True):
 
 
 class Succeeded(msgspec.Struct, frozen=True, tag="succeeded"):
-    """It was done (or undone). `result` is JSON; null where there is none."""
+    """It was done (or undone); to a probe: the action was done. `result` is JSON; null where there is none."""
 
     result: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -104,11 +105,15 @@ class UndoBody(msgspec.Struct, frozen=True):
 
 
 class AnnouncedAction(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One action that a participant does. `schema` is JSON Schema: of `command`, of `result`, and their `$defs`."""
+    """One action that a participant does. `schema` is JSON Schema: of `command`, of `result`, and their `$defs`.
+
+    `probe` says that it can find out what became of an action that left nothing on record.
+    """
 
     action: str
     compensation: bool = False
     schema: dict[str, Any] | None = None
+    probe: bool = False
 
 
 class AnnounceMessage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -148,13 +153,17 @@ class StartMessage(msgspec.Struct, frozen=True):
 
 
 class SignalMessage(msgspec.Struct, frozen=True):
-    """Tells a saga that something happened. The same `request_id` counts once."""
+    """Tells a saga that something happened. The same `request_id` counts once.
+
+    `wait` names the step that waits for it; it is set where the coordinator itself tells of an event by business key.
+    """
 
     request_id: str
     saga_id: str
     name: str
     payload: msgspec.Raw = msgspec.Raw(b"null")
     reply_to: str | None = None
+    wait: str | None = None
 
 
 class CancelMessage(msgspec.Struct, frozen=True):
@@ -241,6 +250,16 @@ class Defined(msgspec.Struct, frozen=True, tag="defined", tag_field="answer"):
     findings: tuple[str, ...] = ()
 
 
+class EventAccepted(msgspec.Struct, frozen=True, tag="event_accepted", tag_field="answer"):
+    """The event was taken (or had been before: `duplicate`). `sagas` is how many have been told of it so far."""
+
+    request_id: str
+    event: str
+    key: str
+    sagas: int
+    duplicate: bool = False
+
+
 class Outcome(msgspec.Struct, frozen=True, tag="outcome", tag_field="answer"):
     """A saga has ended. `result` is the definition's outcome for a completed saga, null otherwise."""
 
@@ -250,7 +269,7 @@ class Outcome(msgspec.Struct, frozen=True, tag="outcome", tag_field="answer"):
     failure: Failure | None = None
 
 
-Answer = Accepted | Refused | Defined | Outcome
+Answer = Accepted | Refused | Defined | EventAccepted | Outcome
 
 # --- lifecycle
 
@@ -271,6 +290,18 @@ LifecycleName = Literal[
     "step.compensated",
     "step.skipped",
     "step.settled",
+    "branch.taken",
+    "wait.begun",
+    "wait.met",
+    "wait.timed_out",
+    "approval.asked",
+    "approval.escalated",
+    "approval.decided",
+    "approval.timed_out",
+    "scope.compensating",
+    "scope.compensated",
+    "lock.asked",
+    "child.asked",
 ]
 
 

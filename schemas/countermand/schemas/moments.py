@@ -1,5 +1,6 @@
 """Moments as they cross the wire: milliseconds of Unix time."""
 
+from datetime import datetime
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -8,3 +9,12 @@ from msgspec import Meta
 MOMENT_MAX_MS: Final = 253_402_300_799_999
 
 Moment = Annotated[int, Meta(ge=0, le=MOMENT_MAX_MS)]
+
+
+def moment_ms(text: str) -> int | None:
+    """The moment that RFC 3339 text with a zone says; null if it says none. Rounded down to the millisecond."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else int(moment.timestamp() * 1000)

@@ -5,10 +5,11 @@ schemas, only the names are compared.
 """
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
-from countermand.schemas.definition import StepNode
+from countermand.schemas.definition import ApprovalNode, NamedNode, ScopeNode, StepNode
 from countermand.schemas.errors import DefinitionError
 from countermand.schemas.lint.json_schema import HINTS_MAX, SchemaReader
 from countermand.schemas.lint.rules import Finding
@@ -48,18 +49,50 @@ class Contracts:
         return self._actions.get(participant, {}).get(action, [])
 
 
+_TEXT: Final = {"type": "string"}
+_TEXT_OR_NULL: Final = {"type": ["string", "null"]}
+# What the coordinator itself gives.
+_APPROVAL: Final = Schema(
+    {
+        "type": "object",
+        "properties": {
+            "decision": {"enum": ["approved", "denied", "timed_out"]},
+            "by": _TEXT_OR_NULL,
+            "comment": _TEXT,
+        },
+        "required": ["decision", "by", "comment"],
+    },
+    None,
+)
+_SCOPE: Final = Schema(
+    {
+        "type": "object",
+        "properties": {
+            "failed": {"type": "boolean"},
+            "code": _TEXT_OR_NULL,
+            "reason": _TEXT_OR_NULL,
+            "step": _TEXT_OR_NULL,
+        },
+        "required": ["failed"],
+    },
+    None,
+)
+
 NOTHING_ANNOUNCED: Final = Contracts((), known=False)
 
 
 class ContractCheck:
     """The comparison for one definition."""
 
-    def __init__(self, steps: Iterable[StepNode], contracts: Contracts) -> None:
+    def __init__(
+        self, nodes: Mapping[str, NamedNode], loops: Mapping[str, tuple[str, ...]], contracts: Contracts
+    ) -> None:
+        self._loops = loops
         self._contracts = contracts
         self._reader = SchemaReader()
         self._missing: set[str] = set()
         self._hints_left = HINTS_MAX
-        self._results = {each.name: self._schemas(each, "result") for each in steps} if contracts.known else {}
+        self._results = {name: self._result(node) for name, node in nodes.items()} if contracts.known else {}
 
     def step(self, step: StepNode, path: str) -> Iterator[Finding]:
         """What of a step differs from what its participant announces."""
@@ -74,18 +107,30 @@ class ContractCheck:
                 "or say compensation: false and because: …"
             )
             yield Finding("compensation-unknown", f"{path}.compensation", message)
-        yield from self._paths(step.input, f"{path}.input")
         found: dict[Finding, None] = {}
         for schema in self._schemas(step, "command"):
-            for misfit in self._reader.literal(step.input, schema, self._lookup):
+            lookup = partial(self._lookup, self._loops.get(step.name, ()))
+            for misfit in self._reader.literal(step.input, schema, lookup):
                 message = f"{misfit.problem} ({step.participant}.{step.action})"
                 found[Finding(misfit.rule, f"{path}.input{misfit.place}", message)] = None
         yield from found
 
-    def outcome(self, outcome: Any) -> Iterator[Finding]:
-        """Fields of results that the outcome reads and that don't exist."""
-        if self._contracts.known:
-            yield from self._paths(outcome, "$.outcome")
+    def reads(self, template: Any, path: str, loops: tuple[str, ...]) -> Iterator[Finding]:
+        """Fields of results that a template reads and that don't exist; `loops` are those around the reader."""
+        if not self._contracts.known:
+            return
+        found: dict[Finding, None] = {}
+        for place, reference in scan(template, at=path):
+            if isinstance(reference, DefinitionError) or reference.root != "steps" or reference.step is None:
+                continue
+            problems = {
+                problem
+                for schema in self._seen_from(reference.step, loops)
+                if isinstance(problem := self._reader.follow(schema, reference.keys, f"steps.{reference.step}"), str)
+            }
+            for problem in sorted(problems):
+                found[Finding("field-unknown", place, f"{reference.text}: {problem}")] = None
+        yield from found
 
     def _nobody(self, step: StepNode, path: str) -> Iterator[Finding]:
         names = self._contracts.participants()
@@ -108,30 +153,40 @@ class ContractCheck:
         near = difflib.get_close_matches(name, names[:NAMES_COMPARED_MAX], 1)
         return f"; or did you mean {near[0]!r}?" if near else ""
 
-    def _paths(self, template: Any, path: str) -> Iterator[Finding]:
-        for place, found in scan(template, at=path):
-            if isinstance(found, DefinitionError) or found.step is None:
-                continue
-            problems = {
-                problem
-                for schema in self._results.get(found.step, ())
-                if isinstance(problem := self._reader.follow(schema, found.keys, f"steps.{found.step}"), str)
-            }
-            for problem in sorted(problems):
-                yield Finding("field-unknown", place, f"{found.text}: {problem}")
-
-    def _lookup(self, expression: str) -> list[Schema]:
-        """The schemas of what an expression gives; what leads nowhere is told elsewhere."""
+    def _lookup(self, loops: tuple[str, ...], expression: str) -> list[Schema]:
+        """The schemas of what a path gives; of what is computed nothing is known, and faults are told elsewhere."""
         try:
             path = parse_path(expression)
         except DefinitionError:
             return []
         if path.root == "saga":
             return [Schema({"type": "string"}, None)]
-        if path.step is None:
+        if path.root != "steps" or path.step is None:
             return []
-        followed = (self._reader.follow(schema, path.keys, "") for schema in self._results.get(path.step, ()))
+        followed = (self._reader.follow(schema, path.keys, "") for schema in self._seen_from(path.step, loops))
         return [each for each in followed if not isinstance(each, str)]
+
+    def _result(self, node: NamedNode) -> list[Schema]:
+        match node:
+            case StepNode():
+                return self._schemas(node, "result")
+            case ApprovalNode():
+                return [_APPROVAL]
+            case ScopeNode():
+                return [_SCOPE]
+            case _:
+                return []
+
+    def _seen_from(self, name: str, loops: tuple[str, ...]) -> list[Schema]:
+        """What a result is to a reader in these loops: a list for each loop around it that the reader is outside of."""
+        around = self._loops.get(name, ())
+        shared = 0
+        while shared < min(len(around), len(loops)) and around[shared] == loops[shared]:
+            shared += 1
+        schemas = self._results.get(name, [])
+        for _ in around[shared:]:
+            schemas = [Schema({"type": "array", "items": each.body}, each.definitions) for each in schemas]
+        return schemas
 
     def _schemas(self, step: StepNode, part: str) -> list[Schema]:
         variants = self._contracts.variants(step.participant, step.action)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from countermand.schemas.definition import Definition, RetryPolicy, StepNode
+from countermand.schemas.definition import COORDINATOR, Definition, RetryPolicy, StepNode
 from countermand.schemas.errors import InvalidIdentifier
 from countermand.schemas.identifiers import checked_name, checked_slug
 from countermand.schemas.lint.rules import Finding
@@ -26,7 +26,7 @@ _DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d+)?)?\Z"
 
 def header_findings(definition: Definition) -> Iterator[Finding]:
     """What is wrong with the definition's own fields."""
-    yield from _identifier("definition-name", "$.name", definition.name, checked_slug)
+    yield from identifier_findings("definition-name", "$.name", definition.name, checked_slug)
     if not 1 <= definition.version <= INTEGER_MAX:
         yield Finding("definition-version", "$.version", "versions are whole numbers that begin with 1")
     deadline = definition.deadline_ms
@@ -36,10 +36,12 @@ def header_findings(definition: Definition) -> Iterator[Finding]:
 
 
 def name_findings(step: StepNode, path: str) -> Iterator[Finding]:
-    """Names that can't be used as such."""
-    yield from _identifier("step-name", f"{path}.name", step.name, checked_name)
-    yield from _identifier("participant-name", f"{path}.participant", step.participant, checked_slug)
-    yield from _identifier("action-name", f"{path}.action", step.action, checked_name)
+    """A step's names of others that can't be used as such."""
+    yield from identifier_findings("participant-name", f"{path}.participant", step.participant, checked_slug)
+    if step.participant == COORDINATOR:
+        message = f"{COORDINATOR!r} is the coordinator itself; for a child saga or a lock write such a node"
+        yield Finding("reserved-name", f"{path}.participant", message)
+    yield from identifier_findings("action-name", f"{path}.action", step.action, checked_name)
 
 
 def duration_findings(step: StepNode, path: str, deadline_ms: int | None) -> Iterator[Finding]:
@@ -68,7 +70,8 @@ def literal_findings(template: Any, path: str) -> Iterator[Finding]:
             yield Finding("datetime-without-zone", path, message)
 
 
-def _identifier(rule: str, path: str, value: str, check: Callable[[str, str], str]) -> Iterator[Finding]:
+def identifier_findings(rule: str, path: str, value: str, check: Callable[[str, str], str]) -> Iterator[Finding]:
+    """A name that can't be used as such."""
     try:
         check(path, value)
     except InvalidIdentifier as error:
