@@ -12,7 +12,7 @@ OPTIONAL_SOURCES := $(wildcard benchmarks) $(wildcard examples) $(wildcard inter
 REQUIREMENTS := requirements/participant.txt requirements/coordinator.txt requirements/example.txt requirements/test.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install servers test check format demo picture compose-test fuzz interop bench bench-listing diagrams requirements clean
+.PHONY: help install servers test check format demo picture compose-test fuzz interop bench bench-listing bench-deciding diagrams requirements clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ interop: install servers ## Clients in other languages, on both brokers; needs N
 
 bench-listing: install servers ## Measure that a page costs the same however many sagas there are
 	$(BIN)/python -m benchmarks.listing
+
+bench-deciding: install ## Measure that a saga of 1,000 items costs as much for each item as one of 125
+	$(BIN)/python -m benchmarks.deciding
 
 diagrams: install ## Write the documents that are made from the code
 	$(BIN)/python tools/diagrams

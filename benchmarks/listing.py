@@ -16,6 +16,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from countermand.coordinator.core.draft import Parts
 from countermand.coordinator.core.state import Saga, StepState, Stuck, StuckCause, Track
 from countermand.coordinator.operate.filters import parse
 from countermand.coordinator.operate.listing import page
@@ -54,7 +55,7 @@ def commit(template: Saga, number: int) -> Commit:
         steps = {step: StepState(Track("succeeded", 1), Track("exhausted", 3, error=code))}
         stuck = Stuck(cause, NOW_MS + number, step, code)
         state = replace(state, phase="compensating", steps=steps, stuck=stuck)
-    return Commit(0, new_secret(), replace(template, state=state), (), {}, None)
+    return Commit(0, new_secret(), replace(template, state=state), (), Parts(), None)
 
 
 async def median_ms(call: Callable[[], Awaitable[object]]) -> float:

@@ -3,8 +3,10 @@
 import asyncio
 from typing import TypeVar
 
+from countermand.schemas.coordinating import EVENT, read_coordination
+from countermand.schemas.coordination import EventMessage
 from countermand.schemas.definition import decode_definition, definition_hash
-from countermand.schemas.envelope import Incoming, read_request, write_answer
+from countermand.schemas.envelope import Incoming, message_type, read_request, write_answer
 from countermand.schemas.identifiers import INBOX_SHARDS
 from countermand.schemas.messages import (
     Accepted,
@@ -12,6 +14,7 @@ from countermand.schemas.messages import (
     CancelMessage,
     Defined,
     DefineMessage,
+    EventAccepted,
     OperateMessage,
     Outcome,
     Refused,
@@ -24,7 +27,15 @@ from countermand.schemas.topology import Topology
 from countermand.wire import Consumer, ConsumerClosed, Message, Publisher
 
 READY_TIMEOUT_S = 30.0
-Request = TypeVar("Request", StartMessage, WatchMessage, SignalMessage, CancelMessage, DefineMessage)
+Request = TypeVar("Request", StartMessage, WatchMessage, SignalMessage, CancelMessage, DefineMessage, EventMessage)
+
+
+def _read(incoming: Incoming) -> RequestMessage | EventMessage:
+    if message_type(incoming) != EVENT:
+        return read_request(incoming)
+    event = read_coordination(incoming)
+    assert isinstance(event, EventMessage)
+    return event
 
 
 class ScriptedCoordinator:
@@ -39,7 +50,7 @@ class ScriptedCoordinator:
         self._started: dict[str, StartMessage] = {}
         self._ended: dict[str, Outcome] = {}
         self._watchers: dict[str, set[str]] = {}
-        self.requests: list[RequestMessage] = []
+        self.requests: list[RequestMessage | EventMessage] = []
         self.batches: list[int] = []
         self.unanswered = 0
         self.refuses_documents: tuple[str, ...] = ()
@@ -82,7 +93,7 @@ class ScriptedCoordinator:
             answers: list[tuple[str, Answer]] = []
             for delivery in deliveries:
                 incoming = Incoming(delivery.headers, delivery.body, delivery.content_type, delivery.reply_to)
-                request = read_request(incoming)
+                request = _read(incoming)
                 self.requests.append(request)
                 if self.unanswered > 0:
                     self.unanswered -= 1
@@ -91,8 +102,11 @@ class ScriptedCoordinator:
             await self._send(answers)
             await self._consumer.acknowledge(deliveries)
 
-    def _answers(self, request: RequestMessage) -> list[Answer]:
+    def _answers(self, request: RequestMessage | EventMessage) -> list[Answer]:
         match request:
+            case EventMessage(request_id=request_id, event=event, key=key):
+                seen = [each for each in self.seen(EventMessage) if each.request_id == request_id]
+                return [EventAccepted(request_id, event, key, sagas=2, duplicate=len(seen) > 1)]
             case DefineMessage(request_id=request_id, document=document):
                 if self.refuses_documents:
                     problem = "2 findings"

@@ -8,26 +8,38 @@ import msgspec
 from msgspec.structs import replace
 
 from core.operator_judge import OperatorJudge
-from core.order import followers
+from core.order import LIMIT, Tree
 from core.past import Past
+from core.taken import is_beginning, may_begin, outstanding
 from countermand.coordinator.core import Decision, Plan, decide, evolve, pending_commands, wake_at
 from countermand.coordinator.core.draft import IGNORED_REPLIES_MAX
-from countermand.coordinator.core.events import CommandUnroutable, ReplyReceived, SagaEvent, WokenUp
+from countermand.coordinator.core.events import (
+    CommandUnroutable,
+    OperationRequested,
+    ParentRequested,
+    ReplyReceived,
+    SagaEvent,
+    WokenUp,
+)
 from countermand.coordinator.core.journal import (
     AttemptFailed,
     CompensationStarted,
     JournalEntry,
     OperatorActed,
+    ParentAsked,
+    ParentGone,
     Record,
     ReplyIgnored,
     RetryGranted,
     SagaEnded,
     SagaReleased,
+    ScopeUndone,
     StepAsked,
     StepSucceeded,
 )
 from countermand.coordinator.core.settle import VERSIONS_LOST_MAX
 from countermand.coordinator.core.state import Saga, SagaState
+from countermand.schemas.definition import StepNode
 from countermand.schemas.identifiers import Direction, command_id
 from countermand.schemas.messages import Failed, ReplyMessage, Succeeded
 
@@ -40,10 +52,10 @@ _record_decoder = msgspec.json.Decoder(Record)
 class Judge:
     """Knows one saga's past. Every complaint is an AssertionError that names the rule."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, tree: Tree) -> None:
         self._plan = plan
-        self._followers = followers(plan.definition)
-        self._past = Past(plan)
+        self._tree = tree
+        self._past = Past(plan, tree)
         self._operators = OperatorJudge(plan)
         self._replayed: SagaState | None = None
         self._command_ids: dict[Attempt, str] = {}
@@ -56,7 +68,7 @@ class Judge:
         """The store has lost what came after these records; what was vouched for outside stays so."""
         # Results and what operators wrote are lost with the rest: the same attempt may be made again from others.
         self._bodies.clear()
-        self._past, self._replayed, self._lost = Past(self._plan), None, True
+        self._past, self._replayed, self._lost = Past(self._plan, self._tree), None, True
         for record in kept:
             self._append(record)
 
@@ -64,18 +76,19 @@ class Judge:
         """Judges one decision."""
         self._is_repeatable(before, event, decision)
         self._hear(before, event, decision)
-        self._keeps_count(before, decision)
+        self._keeps_count(before, event, decision)
         self._operators.look(self._past, before, event, decision)
         for record in decision.records:
             self._entry_may_follow(record.entry)
             self._append(record)
         if decision.saga is None:
             return
-        self._replays_to(decision.saga.state)
+        self._replays_to(decision.saga.whole().state)
         self._sends_what_is_asked(decision.saga)
         self._wakes_up(decision, event)
         self._says_what_waits_for_a_person(decision.saga.state)
-        self._ends_honestly(before, decision.saga.state)
+        self._is_no_dead_end(decision.saga.state)
+        self._ends_honestly(before, event, decision.saga.state)
 
     def _append(self, record: Record) -> None:
         self._past.append(record)
@@ -94,10 +107,10 @@ class Judge:
 
     # --- P3: versions without gaps, time without returns
 
-    def _keeps_count(self, before: Saga | None, decision: Decision) -> None:
+    def _keeps_count(self, before: Saga | None, event: SagaEvent, decision: Decision) -> None:
         version = 0 if before is None else before.state.version
         if not decision.records:
-            assert decision.saga == before, "P3: changed without a record"
+            assert is_the_same(decision.saga, before), "P3: changed without a record"
             return
         assert decision.saga is not None
         (made,) = {record.version for record in decision.records}
@@ -112,10 +125,12 @@ class Judge:
         for record in decision.records:
             assert record.at_ms >= last_ms, "time ran backwards"
         assert decision.saga.state.updated_ms == decision.records[-1].at_ms
-        results = {} if before is None else before.results
-        assert decision.saga.results == {**results, **decision.results}, "a result is kept but not committed"
-        edits = {} if before is None else before.edits
-        assert decision.saga.edits == {**edits, **decision.edits}, "an edit is kept but not committed"
+        for part in ("results", "edits", "items", "events", "steps", "marks"):
+            kept = {} if before is None else getattr(before, part)
+            new = getattr(decision.parts, part)
+            if part in ("steps", "marks") and isinstance(event, OperationRequested):
+                kept = {}  # It was all brought together, to be weighed.
+            assert getattr(decision.saga, part) == {**kept, **new}, f"{part}: kept but not committed"
 
     # --- replies: what is believed, and what is a fact only
 
@@ -129,7 +144,7 @@ class Judge:
             self._hear_reply(before.state, event.reply, decision)
 
     def _hear_reply(self, state: SagaState, reply: ReplyMessage, decision: Decision) -> None:
-        step = self._plan.steps.get(reply.step)
+        step = self._plan.step(reply.step)
         known = step is not None and reply.command_id == command_id(
             state.secret, reply.step, reply.direction, reply.attempt
         )
@@ -144,8 +159,8 @@ class Judge:
             if not self._lost:
                 self._is_a_fact_only(state, decision, "P26: a reply to what was never asked was believed")
             return
-        current = isinstance(self._past.last_of(reply.step, reply.direction), StepAsked) and reply.attempt == asked[-1]
-        waited_for = current and reply.direction == self._past.direction
+        out = self._past.out(reply.step)
+        waited_for = out is not None and (out.direction, out.attempt) == (reply.direction, reply.attempt)
         if isinstance(reply.outcome, Succeeded) and waited_for:
             told = [record.entry for record in decision.records]
             assert StepSucceeded(reply.step, reply.direction, reply.attempt) in told, "an answer didn't count"
@@ -165,20 +180,31 @@ class Judge:
     def _is_a_fact_only(self, state: SagaState, decision: Decision, rule: str) -> None:
         assert all(isinstance(record.entry, ReplyIgnored) for record in decision.records), rule
         assert len(decision.records) == (1 if state.facts < IGNORED_REPLIES_MAX else 0), rule
-        assert not decision.results, rule
+        assert not decision.parts.results, rule
 
     # --- entries: what may follow what
 
     def _entry_may_follow(self, entry: JournalEntry) -> None:
         past = self._past
         match entry:
-            case StepAsked(direction=direction):
-                assert direction == past.direction, "asked for in the direction that the saga doesn't go"
+            case StepAsked(step=ref, direction=direction):
+                goes = ("undo", "probe") if past.goes_back(ref) else ("do", "probe")
+                assert direction in goes, "asked for in the direction that this part of the saga doesn't go"
                 assert not past.paused, "asked for while paused"
                 assert not past.halted, "P12: asked for while a part of the state is lost"
                 self._attempt_may_follow(entry)
                 if direction == "undo" and entry.attempt == 1:
-                    self._undo_is_due(entry.step)
+                    self._undo_is_due(ref)
+                if direction == "probe" and entry.attempt == 1:
+                    self._probe_is_due(ref)
+            case CompensationStarted(scope=str() as scope):
+                assert not past.turned, "a scope turns back in a saga that does"
+                assert scope not in past.failed_scopes, "a scope turned back twice"
+                for around in self._tree.scopes_around(scope):
+                    assert around not in past.failed_scopes, "a scope turns back in one that does"
+            case ScopeUndone(step=scope):
+                assert scope in past.failed_scopes, "undone without having failed"
+                self._is_all_undone(scope)
             case CompensationStarted(failure=failure):
                 assert not past.turned, "turned back twice"
                 assert past.plan.pivot is None or not past.is_done(past.plan.pivot), "turned back after the pivot"
@@ -187,7 +213,13 @@ class Judge:
                     "D5: turned back although the pivot may be done"
                 )
             case _:
-                assert not past.ended or isinstance(entry, ReplyIgnored), "P2: something happened after the end"
+                after_the_end = (ReplyIgnored, ParentAsked, ParentGone)
+                assert not past.ended or isinstance(entry, after_the_end), "P2: something happened after the end"
+        if is_beginning(entry) and entry.step != LIMIT:
+            assert not past.goes_back(entry.step), "begun in a part of the saga that goes back"
+            assert not past.paused, "begun while paused"
+            assert not past.halted, "P12: begun while a part of the state is lost"
+            may_begin(past, entry.step)
 
     def _attempt_may_follow(self, entry: StepAsked) -> None:
         past = self._past
@@ -202,11 +234,30 @@ class Judge:
     def _undo_is_due(self, name: str) -> None:
         past = self._past
         assert past.may_be_done(name), "D4, P7: an undo without a do, or of a rejected one"
-        if not self._plan.steps[name].can_be_undone:
-            assert name == past.plan.pivot, "P7: a step without a compensation is compensated"
-        for later in self._followers[name]:
-            if past.owes_an_undo(later):
+        assert past.owes_an_undo(name), "P7: a step without a compensation is compensated"
+        for later in past.refs:
+            if self._tree.follows(name, later) and past.owes_an_undo(later):
                 assert past.is_undone(later), f"I6: {name} is undone before {later}"
+        node = self._tree.node(name)
+        if isinstance(node, StepNode) and node.on_unknown == "probe" and not past.is_done(name):
+            # One that surely did nothing needs no question; of any other, it was asked.
+            last = past.last_word(name)
+            vouched = isinstance(last, AttemptFailed) and not last.doubtful
+            assert vouched or past.probed_in_vain(name), "D5: compensated unasked"
+
+    def _probe_is_due(self, name: str) -> None:
+        node, past = self._tree.node(name), self._past
+        assert isinstance(node, StepNode)
+        assert node.on_unknown == "probe", "probed, which nobody wanted"
+        assert past.may_be_done(name), "probed without a do"
+        assert not past.is_done(name), "probed although it is done"
+        assert not past.of(name, "undo"), "probed while it is undone"
+
+    def _is_all_undone(self, scope: str) -> None:
+        past = self._past
+        for ref in past.refs:
+            if scope in self._tree.scopes_around(ref) and past.owes_an_undo(ref):
+                assert past.is_undone(ref), f"I5: {scope} counts as undone, and {ref} is not"
 
     def _pivot_may_be_done(self) -> bool:
         pivot = self._past.plan.pivot
@@ -220,7 +271,8 @@ class Judge:
     def _replays_to(self, state: SagaState) -> None:
         assert self._replayed is not None
         numbered = replace(self._replayed, version=state.version, updated_ms=state.updated_ms)
-        assert numbered == state, "P25: the journal replays to another state"
+        # How far a walk has come is no fact of the journal's, but follows from what it says.
+        assert numbered == replace(state, frames={}), "P25: the journal replays to another state"
 
     def _sends_what_is_asked(self, saga: Saga) -> None:
         commands = pending_commands(self._plan, saga)
@@ -232,7 +284,9 @@ class Judge:
             attempt = (each.step, each.direction, each.attempt)
             assert self._command_ids.setdefault(attempt, each.command_id) == each.command_id, "D7: another command id"
             # Another attempt to compensate may know more than the one before; the same attempt never does.
-            same = (each.step, each.direction, each.attempt if each.direction == "undo" else 0, each.key)
+            # A probe asks with the command itself.
+            way: Direction = "undo" if each.direction == "undo" else "do"
+            same = (each.step, way, each.attempt if way == "undo" else 0, each.key)
             assert self._bodies.setdefault(same, each.body) == each.body, "D7: another body under the same key"
             assert each.key == f"{saga.state.saga_id}/{self._past.key(each.step)}", "D4: another key"
             assert each.saga_version == saga.state.version
@@ -240,11 +294,8 @@ class Judge:
         assert len(set(ids)) == len(ids), "two commands have one id"
 
     def _unanswered(self) -> set[Attempt]:
-        if self._past.ended or self._past.halted:
-            return set()
-        direction = self._past.direction
-        last = {name: self._past.last_of(name, direction) for name in self._plan.steps}
-        return {(name, direction, each.attempt) for name, each in last.items() if isinstance(each, StepAsked)}
+        out = [each for ref in self._past.refs if (each := self._past.out(ref)) is not None]
+        return {(each.step, each.direction, each.attempt) for each in out}
 
     # --- I3: one wake-up, or a cause
 
@@ -262,13 +313,8 @@ class Judge:
         past = self._past
         if past.ended or past.halted or past.paused:
             return None
-        moments: list[int] = []
-        for name in self._plan.steps:
-            match past.last_of(name, past.direction):
-                case StepAsked(until_ms=until_ms):
-                    moments.append(until_ms)
-                case AttemptFailed(then="waiting", until_ms=until_ms):
-                    moments.append(until_ms)
+        moments = [each.until_ms for ref in past.refs if (each := past.out(ref) or past.waiting(ref)) is not None]
+        moments += [moments_of[0] for moments_of in past.marks.open.values()]
         if past.deadline_ms is not None and not past.turned and not past.deadline_was_seen:
             moments.append(past.deadline_ms)
         return min(moments, default=None)
@@ -277,25 +323,38 @@ class Judge:
         past = self._past
         if past.ended or past.halted:
             return
-        waiting = set(past.given_up(past.direction))
+        waiting = set(past.given_up())
         assert not waiting or state.stuck is not None, f"I3: {waiting} wait for a person, and nobody is told"
         if state.stuck is not None and state.stuck.cause != "unresolvable":
             assert state.stuck.step in waiting, "stuck on what waits for nobody"
 
+    def _is_no_dead_end(self, state: SagaState) -> None:
+        """A saga's deadline is no way on: something is out, due or waited for, or a person is told."""
+        past = self._past
+        if past.ended or past.halted or past.paused or state.stuck is not None:
+            return
+        going = any(past.out(ref) or past.waiting(ref) for ref in past.refs)
+        assert going or past.marks.open, "I4: a dead end"
+
     # --- I5: an ended state is what it says
 
-    def _ends_honestly(self, before: Saga | None, state: SagaState) -> None:
+    def _ends_honestly(self, before: Saga | None, event: SagaEvent, state: SagaState) -> None:
         past = self._past
-        if before is not None and before.state.ended:
+        undone_for_parent = isinstance(event, ParentRequested) and event.direction == "undo" and past.turned
+        if before is not None and before.state.ended and not undone_for_parent:
             unchanged = replace(
-                state, version=before.state.version, updated_ms=before.state.updated_ms, facts=before.state.facts
+                state,
+                version=before.state.version,
+                updated_ms=before.state.updated_ms,
+                facts=before.state.facts,
+                parent=before.state.parent,
             )
             assert unchanged == before.state, "P2: an ended saga has changed"
-        owed = [name for name in self._plan.steps if past.owes_an_undo(name)]
-        acknowledged = [name for name in owed if past.has(StepSucceeded, name, "undo")]
+        owed = [ref for ref in past.refs if past.owes_an_undo(ref)]
+        acknowledged = [ref for ref in owed if past.is_acknowledged(ref)]
         match state.phase:
             case "completed":
-                missing = [name for name in self._plan.steps if not past.is_done(name)]
+                missing = outstanding(past, self._tree.root)
                 assert not missing, f"I5: completed without {missing}"
                 assert not past.turned, "P2: completed after turning back"
             case "compensated":
@@ -305,3 +364,8 @@ class Judge:
                 assert acknowledged != owed, "I5: there was no exception"
             case "abandoned":
                 assert any(isinstance(entry, SagaEnded) and entry.phase == "abandoned" for entry in past.entries)
+
+
+def is_the_same(saga: Saga | None, other: Saga | None) -> bool:
+    """Whether two sagas hold the same, put away or not."""
+    return saga == other or (saga is not None and other is not None and saga.whole() == other.whole())

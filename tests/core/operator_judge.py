@@ -7,6 +7,8 @@ from core.past import Past
 from countermand.coordinator.core import Decision, Plan
 from countermand.coordinator.core.events import OperationRequested, SagaEvent
 from countermand.coordinator.core.journal import (
+    ApprovalDecided,
+    AttemptFailed,
     CompensationSettled,
     CompensationStarted,
     DeadlineExtended,
@@ -37,7 +39,17 @@ from countermand.schemas.operations import (
 )
 
 # What depends on more than the saga's state: the payload, the moment, or what the operator has looked at.
-OF_THE_REQUEST = ("invalid_payload", "no_result", "not_editable", "attempt_may_run", "not_later", "version_needed")
+OF_THE_REQUEST = (
+    "invalid_payload",
+    "no_result",
+    "not_editable",
+    "attempt_may_run",
+    "not_later",
+    "version_needed",
+    "digest_mismatch",
+    "not_allowed",
+    "requester",
+)
 BY_OPERATORS_ONLY = (
     OperatorActed,
     RetryGranted,
@@ -57,6 +69,7 @@ MARKS: dict[str, tuple[type[JournalEntry], ...]] = {
     "resume": (SagaResumed,),
     "extend": (DeadlineExtended,),
     "abandon": (SagaEnded,),
+    "decide": (ApprovalDecided,),
 }
 
 
@@ -79,7 +92,7 @@ class OperatorJudge:
             assert len(answer.problem) > 10, "refused without a reason"
         counted = isinstance(answer, Accepted) and not answer.duplicate
         if not counted:
-            changed = [*entries, *decision.results, *decision.edits]
+            changed = [*entries, *decision.parts.results, *decision.parts.edits]
             assert changed == [], "what was refused or known changed something"
         if before is not None:
             self._is_answered_rightly(past, before, event, answer)
@@ -93,7 +106,10 @@ class OperatorJudge:
 
     def _did_not_act(self, entries: list[JournalEntry]) -> None:
         for entry in entries:
-            assert not isinstance(entry, BY_OPERATORS_ONLY), f"nobody asked for {entry}"
+            # An action that is in doubt once more is asked about once more.
+            again = isinstance(entry, RetryGranted) and entry.direction == "probe"
+            doubted = any(isinstance(each, AttemptFailed) and each.direction == "do" for each in entries)
+            assert not isinstance(entry, BY_OPERATORS_ONLY) or (again and doubted), f"nobody asked for {entry}"
             assert not (isinstance(entry, SagaEnded) and entry.phase == "abandoned"), "abandoned by nobody"
             if isinstance(entry, CompensationStarted) and entry.failure.code == "operator":
                 assert any(isinstance(each, StepSucceeded | StepRejected) or each == entry for each in entries)
@@ -119,7 +135,7 @@ class OperatorJudge:
             self._is_taken_if_offered(before, event, answer)
 
     def _is_taken_if_offered(self, before: Saga, event: OperationRequested, answer: Accepted | Refused) -> None:
-        state = before.state
+        state = before.whole().state
         offered = {
             (each.operation, each.step)
             for each in possible_operations(self._plan, state, max(event.at_ms, state.updated_ms))
@@ -151,7 +167,7 @@ class OperatorJudge:
         kinds = MARKS[acted.operation]
         marks = [entry for entry in entries if isinstance(entry, kinds)]
         assert marks, f"{acted.operation} counted, and nothing of it is in the journal"
-        if acted.operation in ("skip", "settle_compensation", "pause", "resume", "extend"):
+        if acted.operation in ("decide", "skip", "settle_compensation", "pause", "resume", "extend"):
             assert len(marks) == 1
         assert not past.ended
 
@@ -163,12 +179,12 @@ class OperatorJudge:
                 case RetryGranted():
                     self._retry_is_safe(past, entry, event, decision)
                 case StepSkipped(step=name, direction=direction):
-                    assert direction == past.direction
+                    assert direction == past.direction_of(name)
                     assert not past.is_closed(name, direction)
                     assert not isinstance(past.last_of(name, direction), StepSucceeded), "skipped what is done"
-                    assert (name in decision.results) == (direction == "do"), "a result for what has none"
+                    assert (name in decision.parts.results) == (direction == "do"), "a result for what has none"
                 case CompensationSettled(step=name):
-                    assert past.turned
+                    assert past.goes_back(name)
                     assert past.owes_an_undo(name)
                     assert not past.is_undone(name), "settled what is undone"
                 case SagaPaused(actor=actor):
@@ -193,7 +209,11 @@ class OperatorJudge:
     def _retry_is_safe(self, past: Past, entry: RetryGranted, event: OperationRequested, decision: Decision) -> None:
         assert not past.paused, "retried while paused"
         assert not past.is_closed(entry.step, entry.direction), "retried what an operator has closed"
-        last = past.last_of(entry.step, entry.direction)
+        if not past.is_step(entry.step):
+            assert past.stuck is not None
+            assert past.stuck.step == entry.step, "begun again without need"
+            return
+        last = past.last_word(entry.step) if entry.direction == "do" else past.last_of(entry.step, entry.direction)
         # After a loss, whether what was done still stands is asked once more.
         asks_whether_it_stands = past.halted and entry.direction == "do"
         assert asks_whether_it_stands or not isinstance(last, StepSucceeded), "retried what is done"
@@ -201,7 +221,7 @@ class OperatorJudge:
         assert entry.new_key == rejected, "I2: a new key opens exactly where a rejection has closed the old one"
         operation = event.operation
         assert isinstance(operation, RetryStep)
-        assert entry.edited == (operation.input is not None) == (entry.step in decision.edits)
+        assert entry.edited == (operation.input is not None) == (entry.step in decision.parts.edits)
         if entry.edited:
             assert entry.direction == "do", "edited what is undone"
             assert rejected or not past.asked(entry.step, "do"), "I2: edited while an old attempt may run"

@@ -1,12 +1,17 @@
 """Operators, sensible and senseless: what they may ask for in whatever state a saga is in."""
 
+from typing import Literal
+
 import msgspec
 
+from core.definitions import OTHER_ROLE, ROLE
 from core.world import INPUT, RESULT, World
 from countermand.coordinator.core.possible import Possible, possible_operations
+from countermand.coordinator.core.state import Approval
 from countermand.schemas.operations import (
     AbandonSaga,
     CompensateSaga,
+    DecideApproval,
     ExtendDeadline,
     Operation,
     PauseSaga,
@@ -63,6 +68,12 @@ def suitable(possible: Possible, world: World) -> Operation:
             return ResumeSaga()
         case "abandon":
             return AbandonSaga()
+        case "decide":
+            assert possible.step is not None
+            decision: Literal["approved", "denied"] = "approved" if possible.effect.startswith("approves") else "denied"
+            asked = world.state.marks[possible.step]
+            assert isinstance(asked, Approval)
+            return DecideApproval(possible.step, decision, asked.digest, roles=asked.roles)
         case other:
             raise AssertionError(f"offered what nobody can ask for: {other}")
 
@@ -80,7 +91,16 @@ def any_operations(world: World) -> list[Operation]:
         ExtendDeadline(world.now_ms + LATER_MS),
         AbandonSaga(),
     ]
-    for name in (None, *world.plan.steps, "nowhere"):
+    known = {} if world.saga is None else {**world.state.steps, **world.state.marks}
+    asked = {ref: mark for ref, mark in known.items() if isinstance(mark, Approval)}
+    for ref, mark in asked.items():
+        operations += [
+            DecideApproval(ref, "approved", mark.digest, roles=(OTHER_ROLE,)),
+            DecideApproval(ref, "denied", mark.digest, roles=(ROLE,)),
+            DecideApproval(ref, "approved", "0" * 64, roles=(ROLE,)),
+            DecideApproval(ref, "denied", mark.digest),
+        ]
+    for name in dict.fromkeys((None, *world.plan.steps, *known, "nowhere", "s1[7]")):
         operations += [
             RetryStep(name),
             RetryStep(name, INPUT),

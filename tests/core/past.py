@@ -3,14 +3,19 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from core.order import LIMIT, Tree
+from core.waiting_marks import WaitingMarks
 from countermand.coordinator.core import Plan
 from countermand.coordinator.core.journal import (
+    ApprovalAsked,
     AttemptFailed,
+    BranchTaken,
     CompensationSettled,
     CompensationStarted,
     DeadlineExtended,
     DeadlineMissed,
     JournalEntry,
+    LoopOpened,
     OperatorActed,
     Record,
     RetryGranted,
@@ -20,12 +25,16 @@ from countermand.coordinator.core.journal import (
     SagaResumed,
     SagaStarted,
     SagaStuck,
+    ScopeUndone,
+    SleepBegun,
     StepAsked,
     StepRejected,
     StepSkipped,
     StepSucceeded,
     TurnDeferred,
+    WaitBegun,
 )
+from countermand.schemas.definition import ChildNode, LockNode, StepNode
 from countermand.schemas.identifiers import Direction
 
 OfStep = StepAsked | StepSucceeded | StepRejected | AttemptFailed | RetryGranted | StepSkipped | CompensationSettled
@@ -35,13 +44,24 @@ Way = tuple[str, Direction]
 class Past:
     """One saga's journal, read."""
 
-    def __init__(self, plan: Plan, records: list[Record] | None = None) -> None:
+    def __init__(self, plan: Plan, tree: Tree, records: list[Record] | None = None) -> None:
         self.plan = plan
+        self.tree = tree
         self.entries: list[JournalEntry] = []
-        self.started_ms = 0
         self.deadline_ms: int | None = None
         self.clock_stopped_ms: int | None = None
+        self.turned = False
+        self.ended = False
+        self.failed_scopes: set[str] = set()
+        self.undone_scopes: set[str] = set()
+        # Every node that anything was ever begun of.
+        self.begun: set[str] = set()
+        self.branches: dict[str, bool] = {}
+        self.loops: dict[str, int] = {}
+        self.marks = WaitingMarks(tree)
         self._of: dict[Way, list[OfStep]] = {}
+        # An action and the question what became of it, in their order.
+        self._forward: dict[str, list[OfStep]] = {}
         self._keys_closed: Counter[str] = Counter()
         self._stuck: SagaStuck | None = None
         for record in records or []:
@@ -50,9 +70,39 @@ class Past:
     def append(self, record: Record) -> None:
         entry = record.entry
         self.entries.append(entry)
+        self._take_saga(record)
+        self.marks.append(entry)
         match entry:
+            case CompensationStarted(scope=str() as scope):
+                self.failed_scopes.add(scope)
+            case CompensationStarted():
+                self.turned, self.ended = True, False
+            case SagaEnded():
+                self.ended = True
+            case ScopeUndone(step=ref):
+                self.undone_scopes.add(ref)
+            case BranchTaken(step=ref, then=then):
+                self.begun.add(ref)
+                self.branches[ref] = then
+            case LoopOpened(step=ref, count=count):
+                self.begun.add(ref)
+                self.loops[ref] = count
+            case StepAsked(step=ref) | WaitBegun(step=ref) | SleepBegun(step=ref) | ApprovalAsked(step=ref):
+                self.begun.add(ref)
+            case RetryGranted(step=name, new_key=True):
+                self._keys_closed[name] += 1
+            case _:
+                pass
+        if isinstance(entry, OfStep) and self.is_step(entry.step):
+            direction = "undo" if isinstance(entry, CompensationSettled) else entry.direction
+            self._of.setdefault((entry.step, direction), []).append(entry)
+            if direction != "undo":
+                self._forward.setdefault(entry.step, []).append(entry)
+
+    def _take_saga(self, record: Record) -> None:
+        match record.entry:
             case SagaStarted(deadline_ms=deadline_ms):
-                self.started_ms, self.deadline_ms = record.at_ms, deadline_ms
+                self.deadline_ms = deadline_ms
             case SagaPaused():
                 self.clock_stopped_ms = record.at_ms
             case SagaResumed(deadline_ms=deadline_ms):
@@ -61,89 +111,124 @@ class Past:
                 # A moment given while the clock stands still is the one that remains if it goes on at once.
                 self.clock_stopped_ms = None if self.clock_stopped_ms is None else record.at_ms
                 self.deadline_ms = deadline_ms
-            case SagaStuck():
-                self._stuck = entry
-            case SagaReleased() | CompensationStarted() | SagaEnded():
+            case SagaStuck() as stuck:
+                self._stuck = stuck
+            case SagaReleased() | CompensationStarted(scope=None) | SagaEnded():
                 self._stuck = None
-            case RetryGranted(step=name, new_key=True):
-                self._keys_closed[name] += 1
             case _:
                 pass
-        if isinstance(entry, OfStep):
-            direction = "undo" if isinstance(entry, CompensationSettled) else entry.direction
-            self._of.setdefault((entry.step, direction), []).append(entry)
 
     # --- steps
 
-    def of(self, name: str, direction: Direction) -> list[OfStep]:
-        return self._of.get((name, direction), [])
+    def is_step(self, ref: str) -> bool:
+        return ref == LIMIT or isinstance(self.tree.node(ref), StepNode | ChildNode | LockNode)
 
-    def asked(self, name: str, direction: Direction) -> list[StepAsked]:
-        return [entry for entry in self.of(name, direction) if isinstance(entry, StepAsked)]
+    @property
+    def refs(self) -> list[str]:
+        """Every instance of a step that something is known of, in the order of being asked for."""
+        return list(self._forward)
 
-    def has(self, kind: type[JournalEntry], name: str, direction: Direction) -> bool:
-        return any(isinstance(entry, kind) for entry in self.of(name, direction))
+    def of(self, ref: str, direction: Direction) -> list[OfStep]:
+        return self._of.get((ref, direction), [])
 
-    def last_of(self, name: str, direction: Direction) -> OfStep | None:
-        known = self.of(name, direction)
+    def asked(self, ref: str, direction: Direction) -> list[StepAsked]:
+        return [entry for entry in self.of(ref, direction) if isinstance(entry, StepAsked)]
+
+    def has(self, kind: type[JournalEntry], ref: str, direction: Direction) -> bool:
+        return any(isinstance(entry, kind) for entry in self.of(ref, direction))
+
+    def last_of(self, ref: str, direction: Direction) -> OfStep | None:
+        known = self.of(ref, direction)
         return known[-1] if known else None
 
-    def is_done(self, name: str) -> bool:
+    def last_word(self, ref: str) -> OfStep | None:
+        """The newest of the action itself, and of the question what became of it."""
+        known = self._forward.get(ref)
+        return known[-1] if known else None
+
+    def is_done(self, ref: str) -> bool:
         """By the last word about it: after a loss, what was done is asked again."""
-        return isinstance(self.last_of(name, "do"), StepSucceeded | StepSkipped)
+        return isinstance(self.last_word(ref), StepSucceeded | StepSkipped)
 
-    def is_undone(self, name: str) -> bool:
+    def is_undone(self, ref: str) -> bool:
         """Acknowledged by the participant, or closed by an operator."""
-        return self.has(StepSucceeded, name, "undo") or self.is_closed(name, "undo")
+        return self.has(StepSucceeded, ref, "undo") or self.is_closed(ref, "undo")
 
-    def is_closed(self, name: str, direction: Direction) -> bool:
-        return self.has(StepSkipped, name, direction) or self.has(CompensationSettled, name, direction)
+    def is_acknowledged(self, ref: str) -> bool:
+        """Undone by those who did it, and not by hand."""
+        return any(isinstance(entry, StepSucceeded) and not entry.by_hand for entry in self.of(ref, "undo"))
 
-    def key(self, name: str) -> str:
+    def is_closed(self, ref: str, direction: Direction) -> bool:
+        return self.has(StepSkipped, ref, direction) or self.has(CompensationSettled, ref, direction)
+
+    def key(self, ref: str) -> str:
         """What stands after the saga's id in the step's idempotency key."""
-        closed = self._keys_closed[name]
-        return f"{name}~{closed}" if closed else name
+        closed = self._keys_closed[ref]
+        return f"{ref}~{closed}" if closed else ref
 
-    def owes_an_undo(self, name: str) -> bool:
+    def owes_an_undo(self, ref: str) -> bool:
         """It was asked for and not rejected. A failure vouches for its attempt, not for its copies."""
-        closable = self.plan.steps[name].can_be_undone or name == self.plan.pivot
-        return closable and self.may_be_done(name)
+        node = self.tree.node(ref)
+        closable = isinstance(node, StepNode | ChildNode) and (
+            node.kind == "pivot" or (node.kind == "compensatable" and node.compensation)
+        )
+        return closable and self.may_be_done(ref)
 
-    def may_be_done(self, name: str) -> bool:
+    def may_be_done(self, ref: str) -> bool:
         """Whether an effect of it may be out there: asked for under a key that no rejection has closed, or skipped."""
-        begun = bool(self.asked(name, "do")) or self.is_closed(name, "do")
-        return begun and not isinstance(self.last_of(name, "do"), StepRejected)
+        begun = bool(self.asked(ref, "do")) or self.is_closed(ref, "do")
+        return begun and not isinstance(self.last_word(ref), StepRejected)
 
     def effects(self) -> set[str]:
-        """The steps whose effects stay if the saga ends here."""
+        """The steps whose effects stay if the saga ends here. A lock doesn't."""
         return {
-            name
-            for name in self.plan.steps
-            if self.may_be_done(name)
-            and not self.has(StepSucceeded, name, "undo")
-            and not self.has(CompensationSettled, name, "undo")
+            ref
+            for ref in self.refs
+            if self.may_be_done(ref)
+            and ref != LIMIT
+            and not isinstance(self.tree.node(ref), LockNode)
+            and not self.has(StepSucceeded, ref, "undo")
+            and not self.has(CompensationSettled, ref, "undo")
         }
 
-    def given_up(self, direction: Direction) -> Iterator[str]:
-        """The steps that wait for a person."""
-        for name in self.plan.steps:
-            match self.last_of(name, direction):
-                case AttemptFailed(then="exhausted" | "unknown") | StepRejected():
-                    yield name
+    def newest(self, ref: str) -> OfStep | None:
+        """The newest word of the direction that the step goes."""
+        back = self.of(ref, "undo")
+        return back[-1] if back else self.last_word(ref)
+
+    def out(self, ref: str) -> StepAsked | None:
+        """The attempt that is out."""
+        last = self.newest(ref)
+        given_up = isinstance(last, StepAsked) and last.direction == "do" and self.goes_back(ref)
+        return last if isinstance(last, StepAsked) and not given_up and not self.ended and not self.halted else None
+
+    def waiting(self, ref: str) -> AttemptFailed | None:
+        """The attempt that will be made again."""
+        last = self.newest(ref)
+        if not isinstance(last, AttemptFailed) or last.then != "waiting":
+            return None
+        return None if last.direction == "do" and self.goes_back(ref) else last
+
+    def given_up(self) -> Iterator[str]:
+        """The nodes that wait for a person."""
+        yield from (ref for ref in self.marks.in_vain if not self.goes_back(ref))
+        for ref in self.refs:
+            match self.newest(ref):
+                case AttemptFailed(direction="undo", then="exhausted"):
+                    yield ref
+                case AttemptFailed(then="exhausted" | "unknown") | StepRejected() if not self.goes_back(ref):
+                    yield ref
+
+    def probed_in_vain(self, ref: str) -> bool:
+        return any(isinstance(each, AttemptFailed) and each.then == "exhausted" for each in self.of(ref, "probe"))
 
     # --- the saga
 
-    @property
-    def turned(self) -> bool:
-        return any(isinstance(entry, CompensationStarted) for entry in self.entries)
+    def goes_back(self, ref: str) -> bool:
+        return self.turned or any(scope in self.failed_scopes for scope in self.tree.scopes_around(ref))
 
-    @property
-    def direction(self) -> Direction:
-        return "undo" if self.turned else "do"
-
-    @property
-    def ended(self) -> bool:
-        return any(isinstance(entry, SagaEnded) for entry in self.entries)
+    def direction_of(self, ref: str) -> Direction:
+        return "undo" if self.goes_back(ref) else "do"
 
     @property
     def paused(self) -> bool:

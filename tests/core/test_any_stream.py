@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from core.definitions import plans
+from core.definitions import EVENTS, plans
 from core.operators import ACTS, any_operations, ask, suitable
 from core.world import OUTCOMES, SAGA_ID, SECRET, Kind, World, reply_to
 from countermand.coordinator.core import Plan, decide
@@ -45,6 +45,10 @@ Move = Literal[
     "start_other",
     "time_passes",
     "operate",
+    "event",
+    "event_any",
+    "parent",
+    "parent_gone",
 ]
 
 # Good answers are frequent, so that streams get far; everything else is there, often enough.
@@ -65,6 +69,10 @@ MOVE_WEIGHTS: dict[Move, int] = {
     "start_other": 1,
     "time_passes": 1,
     "operate": 8,
+    "event": 3,
+    "event_any": 1,
+    "parent": 1,
+    "parent_gone": 1,
 }
 KIND_WEIGHTS: dict[Kind, int] = {
     "result": 6,
@@ -157,6 +165,17 @@ def happen(world: World, what: Happening) -> None:
             world.start(reply_to=f"clients.{what.pick % 3}")
         case "start_other":
             world.start(content="other", reply_to="clients.other")
+        case "event" if world.waits:
+            refs = list(world.waits)
+            ref = refs[what.pick % len(refs)]
+            wait = world.waits[ref]
+            world.event(wait.event, f"e{what.act}", wait=None if wait.key is None else ref)
+        case "event_any":
+            world.event(EVENTS[what.pick % 2], f"e{what.act % 3}", wait=None if what.pick % 3 else "wait1")
+        case "parent":
+            world.asked_by_parent("do" if what.pick % 3 else "undo", 1 + what.act % 2)
+        case "parent_gone":
+            world.parent_ended()
         case "operate":
             ask(world, what.pick, what.act)
         case _:

@@ -11,11 +11,14 @@ import msgspec
 from msgspec.structs import replace
 
 from core.judge import Judge
+from core.order import Tree
 from countermand.coordinator.core import Decision, Plan, decide, pending_commands, wake_at
 from countermand.coordinator.core.events import (
     CancelRequested,
     CommandUnroutable,
     OperationRequested,
+    ParentEnded,
+    ParentRequested,
     ReplyReceived,
     SagaEvent,
     SignalReceived,
@@ -24,8 +27,8 @@ from countermand.coordinator.core.events import (
     WokenUp,
 )
 from countermand.coordinator.core.journal import Record
-from countermand.coordinator.core.state import Saga, SagaState
-from countermand.schemas.definition import Definition
+from countermand.coordinator.core.state import Ask, Saga, SagaState, Wait
+from countermand.schemas.definition import COORDINATOR, Definition
 from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import CommandMessage, Failed, Rejected, ReplyMessage, ReplyOutcome, Succeeded
 from countermand.schemas.operations import Operation, ResumeSaga, RetryStep
@@ -34,8 +37,11 @@ SAGA_ID = "order-1"
 START_MS = 1_700_000_000_000
 SECRET = "0123456789abcdef" * 2
 OPERATOR = "clients.operator"
-INPUT = msgspec.Raw(b'{"order":{"id":1,"total":20}}')
+INPUT = msgspec.Raw(b'{"order":{"id":1,"total":20},"lines":[7,8]}')
 RESULT = Succeeded(msgspec.Raw(b'{"value":7}'))
+
+# No loop in a test has more items.
+ITEMS_MOST = 3
 
 Attempt = tuple[str, Direction, int]
 
@@ -50,12 +56,13 @@ class World:
         self.records: list[Record] = []
         self.decisions: list[Decision] = []
         self.sent: dict[Attempt, CommandMessage] = {}
-        self._judge = Judge(self.plan)
+        self._tree = Tree(self.plan.definition)
+        self._judge = Judge(self.plan, self._tree)
         self._events = 0
 
     def copy(self) -> "World":
         """Another world that has come as far, and goes its own way from here."""
-        return copy.deepcopy(self, {id(self.plan): self.plan})
+        return copy.deepcopy(self, {id(self.plan): self.plan, id(self._tree): self._tree})
 
     @property
     def state(self) -> SagaState:
@@ -64,6 +71,7 @@ class World:
 
     @property
     def pending(self) -> list[CommandMessage]:
+        """The commands that are out."""
         return [] if self.saga is None else pending_commands(self.plan, self.saga)
 
     # --- what happens
@@ -110,6 +118,37 @@ class World:
     def signal(self, request_id: str = "r-signal") -> Decision:
         event = SignalReceived(self._id("signal"), self.now_ms, request_id, "hello", msgspec.Raw(b"null"), "clients.1")
         return self.take(event)
+
+    def event(
+        self, name: str, request_id: str, *, wait: str | None = None, payload: bytes = b'{"value":7}'
+    ) -> Decision:
+        """An event comes: to the saga, or, from a mailbox, for one wait of it."""
+        value = msgspec.Raw(payload)
+        return self.take(
+            SignalReceived(self._id("event"), self.now_ms, request_id, name, value, "clients.1", wait=wait)
+        )
+
+    def asked_by_parent(self, direction: Direction, attempt: int = 1) -> Decision:
+        """The saga that starts this one asks for it, or for its undoing."""
+        ask = Ask(attempt, f"{direction}-{attempt}", 100 + attempt)
+        return self.take(
+            ParentRequested(
+                event_id=self._id("parent"),
+                at_ms=self.now_ms,
+                saga_id=SAGA_ID,
+                direction=direction,
+                ask=ask,
+                parent="parent-1",
+                step="child",
+                key="parent-1/child",
+                input=INPUT,
+                secret=SECRET,
+                content="content",
+            )
+        )
+
+    def parent_ended(self) -> Decision:
+        return self.take(ParentEnded(self._id("parent"), self.now_ms, "parent-1", "child"))
 
     def watch(self, queue: str = "clients.watcher") -> Decision:
         return self.take(WatchRequested(self._id("watch"), self.now_ms, "r-watch", queue))
@@ -161,7 +200,7 @@ class World:
         what it has given up.
         """
         taken = 0
-        while not self.state.ended and taken < 12 * len(self.plan.steps) + 20:
+        while not self.state.ended and taken < self._patience:
             late = self._late()
             if self.state.paused is not None:
                 self.operate(ResumeSaga())
@@ -178,21 +217,37 @@ class World:
         What can't be made is given an input; participants answer from their records, lost versions or not.
         """
         taken = 0
-        while not self.state.ended and taken < 12 * len(self.plan.steps) + 20:
+        while not self.state.ended and taken < self._patience:
             stuck = self.state.stuck
             if self.state.paused is not None:
                 self.operate(ResumeSaga())
             elif not self._goes_well():
                 assert stuck is not None, "waits for a person, and doesn't say for what"
-                given = INPUT if stuck.cause == "unresolvable" and self.state.phase == "running" else None
+                step = self.plan.step(stuck.step or "")
+                editable = step is not None and step.participant != COORDINATOR and self.state.phase == "running"
+                given = INPUT if stuck.cause == "unresolvable" and editable else None
                 self.operate(RetryStep(input=given))
             taken += 1
         return taken
 
+    @property
+    def _patience(self) -> int:
+        """So many events are enough for the largest saga: a few for each node and item."""
+        return 12 * sum(ITEMS_MOST ** len(spot.loops) for spot in self.plan.spots.values()) + 20
+
+    @property
+    def waits(self) -> dict[str, Wait]:
+        """The waits for events that are open."""
+        marks = self.state.marks if not self.state.ended else {}
+        return {ref: mark for ref, mark in marks.items() if isinstance(mark, Wait) and mark.status == "open"}
+
     def _goes_well(self) -> bool:
-        """A good answer, or what is due; false if there is neither."""
+        """A good answer, an event that is waited for, or what is due; false if there is none of them."""
         if self.pending:
             self.reply(self.pending[0], RESULT)
+        elif self.waits and not self.state.halted:
+            ref, wait = next(iter(self.waits.items()))
+            self.event(wait.event, self._id("r"), wait=None if wait.key is None else ref)
         elif wake_at(self.state) is not None:
             self.wake()
         else:

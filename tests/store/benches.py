@@ -6,6 +6,7 @@ from typing import Protocol, cast
 
 from redis.asyncio import Redis
 
+from countermand.coordinator.gates.ports import AggregateStore
 from countermand.coordinator.ports import SagaStore
 from countermand.coordinator.store.memory import MemorySagaStore
 from countermand.coordinator.store.saga_store import RedisSagaStore
@@ -16,6 +17,9 @@ class Bench(Protocol):
 
     @property
     def store(self) -> SagaStore: ...
+
+    @property
+    def gates(self) -> AggregateStore: ...
 
     async def due(self) -> dict[str, int]:
         """The due-index: moments by saga."""
@@ -32,6 +36,10 @@ class MemoryBench:
 
     def __init__(self, *, retention_ms: int) -> None:
         self.store = MemorySagaStore(retention_ms=retention_ms, now_ms=lambda: time.time_ns() // 1_000_000)
+
+    @property
+    def gates(self) -> AggregateStore:
+        return self.store.gates
 
     async def due(self) -> dict[str, int]:
         return dict(self.store._due)
@@ -58,6 +66,10 @@ class RedisBench:
         self.namespace = namespace
         self.store = RedisSagaStore(url, namespace=namespace, partitions=partitions, retention_ms=retention_ms)
         self.raw = Redis.from_url(url)
+
+    @property
+    def gates(self) -> AggregateStore:
+        return self.store.gates
 
     async def close(self) -> None:
         await self.store.close()

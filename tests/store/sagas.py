@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from countermand.coordinator.core import Plan, decide, wake_at
+from countermand.coordinator.core.draft import Parts
 from countermand.coordinator.core.events import (
     OperationRequested,
     ReplyReceived,
@@ -44,14 +45,14 @@ def decided(
     """The commit of everything that events do to a saga, as the one path makes it."""
     expected = 0 if saga is None else saga.state.version
     records: list[Record] = []
-    results: dict[str, msgspec.Raw] = {}
+    parts = Parts()
     for event in events:
         decision = decide(plan, saga, event)
         saga = decision.saga
         records += decision.records
-        results.update(decision.results)
+        parts |= decision.parts
     assert saga is not None
-    return Commit(expected, new_secret(), saga, tuple(records), results, wake_at(saga.state), guard_ms)
+    return Commit(expected, new_secret(), saga, tuple(records), parts, wake_at(saga.state), guard_ms)
 
 
 def started(

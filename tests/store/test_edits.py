@@ -3,6 +3,7 @@
 import msgspec
 from msgspec.structs import replace
 
+from countermand.coordinator.core.draft import Parts
 from countermand.coordinator.core.state import Saga
 from countermand.coordinator.ports import Commit, Committed, Conflict, Loaded, SagaStore, Settlement
 from countermand.schemas.identifiers import new_secret
@@ -17,7 +18,8 @@ OTHER = msgspec.Raw(b'{"sku":"B-2"}')
 
 def edited(made: Commit, **edits: msgspec.Raw) -> Commit:
     """The same commit, with what an operator wrote for these steps."""
-    return replace(made, edits=edits, saga=replace(made.saga, edits={**made.saga.edits, **edits}))
+    saga = replace(made.saga, edits={**made.saga.edits, **edits})
+    return replace(made, parts=made.parts | Parts(edits=edits), saga=saga)
 
 
 async def load(store: SagaStore, saga_id: str = "s1") -> Saga:

@@ -52,9 +52,9 @@ class FusedStore(RedisSagaStore):
 
     fuse: Fuse
 
-    async def load(self, saga_ids: Sequence[str]) -> list[Loaded | None]:
+    async def load_parts(self, wanted: Sequence[tuple[str, frozenset[str] | None]]) -> list[Loaded | None]:
         await self.fuse.at("before load")
-        found = await super().load(saga_ids)
+        found = await super().load_parts(wanted)
         await self.fuse.at("after load")
         return found
 

@@ -9,7 +9,8 @@ from countermand.coordinator.announcements import Announcements
 from countermand.coordinator.core import Plan
 from countermand.coordinator.core.draft import Addressed
 from countermand.coordinator.definitions import Definitions
-from countermand.coordinator.intake import Item, Unreadable, read
+from countermand.coordinator.gates.path import GatePath
+from countermand.coordinator.intake import GateItem, Item, Unreadable, read
 from countermand.coordinator.outbox import Outbox
 from countermand.coordinator.ports import MessageSource
 from countermand.coordinator.process import OnePath
@@ -35,10 +36,12 @@ class Inbox:
         counters: Counters,
         *,
         announcements: Announcements,
+        gates: GatePath,
         batch_max: int,
     ) -> None:
         self._source = source
         self._announcements = announcements
+        self._gates = gates
         self._path = path
         self._definitions = definitions
         self._sender = sender
@@ -79,10 +82,13 @@ class Inbox:
         items: list[Item] = []
         unreadable: list[Unreadable] = []
         announced: list[Delivery] = []
+        between: list[GateItem] = []
         for delivery in deliveries:
             match read(delivery):
                 case Item() as item:
                     items.append(item)
+                case GateItem() as item_between:
+                    between.append(item_between)
                 case Unreadable() as fault:
                     unreadable.append(fault)
                 case DefineMessage() as define:
@@ -93,6 +99,9 @@ class Inbox:
         self._counters.count("deliveries", len(deliveries))
         self._counters.count("batches")
         await self._source.acknowledge(announced)
+        if between:
+            await self._gates.run(between)
+            await self._source.acknowledge([item.delivery for item in between])
         aside = await self._path.run(items) if items else []
         await self._bury(unreadable)
         await self._source.dead_letter([item.delivery for item in aside if item.delivery is not None])

@@ -2,38 +2,67 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from countermand.coordinator.core.events import (
     CancelRequested,
     OperationRequested,
+    ParentEnded,
+    ParentRequested,
     ReplyReceived,
     SagaEvent,
     SignalReceived,
     StartRequested,
     WatchRequested,
 )
+from countermand.coordinator.core.state import Ask
 from countermand.schemas.announcing import ANNOUNCE, read_announce
-from countermand.schemas.codec import decode_body
-from countermand.schemas.envelope import REPLY, Incoming, message_type, read_reply, read_request, saga_id_of
-from countermand.schemas.errors import LimitExceeded, MalformedMessage
-from countermand.schemas.identifiers import new_secret
+from countermand.schemas.codec import check_undo_body, decode_body
+from countermand.schemas.coordinating import COORDINATION, read_coordination, target_of
+from countermand.schemas.coordination import (
+    LOCK_ACTION,
+    SAGA_ACTION,
+    ChildBody,
+    EventMessage,
+    LockBody,
+    ParentEndedMessage,
+    ReleaseMessage,
+    SubscribeMessage,
+    gate_id,
+)
+from countermand.schemas.definition import COORDINATOR
+from countermand.schemas.envelope import (
+    COMMAND,
+    REPLY,
+    Incoming,
+    message_type,
+    read_command,
+    read_reply,
+    read_request,
+    saga_id_of,
+)
+from countermand.schemas.errors import InvalidIdentifier, LimitExceeded, MalformedMessage
+from countermand.schemas.identifiers import checked_saga_id, checked_slug, new_secret
 from countermand.schemas.messages import (
     AnnounceMessage,
     CancelMessage,
+    CommandMessage,
     DefineMessage,
     OperateMessage,
     ReplyMessage,
     SignalMessage,
     StartMessage,
+    UndoBody,
     WatchMessage,
 )
 from countermand.wire import Delivery
 
 _sorted_encoder = msgspec.json.Encoder(order="sorted")
 
+
+Body = TypeVar("Body", LockBody, ChildBody)
 
 SagaRequest = StartMessage | SignalMessage | CancelMessage | WatchMessage | OperateMessage
 
@@ -54,6 +83,22 @@ class Item(msgspec.Struct):
     guard: bool = False
 
 
+class LockAsked(msgspec.Struct, frozen=True):
+    """A command that asks for a lock, and its body."""
+
+    command: CommandMessage
+    body: LockBody
+
+
+class GateItem(msgspec.Struct, frozen=True):
+    """One message on its way to a gate or a mailbox, whose id is `target`. `again` as in `Item`."""
+
+    target: str
+    message: EventMessage | SubscribeMessage | ReleaseMessage | LockAsked
+    delivery: Delivery
+    again: bool = False
+
+
 class Unreadable(msgspec.Struct, frozen=True):
     """A delivery that no saga can take, and why."""
 
@@ -69,7 +114,7 @@ def incoming(delivery: Delivery) -> Incoming:
     return Incoming(delivery.headers, delivery.body, delivery.content_type, delivery.reply_to)
 
 
-def read(delivery: Delivery) -> Item | DefineMessage | AnnounceMessage | Unreadable:
+def read(delivery: Delivery) -> Item | GateItem | DefineMessage | AnnounceMessage | Unreadable:
     """Reads one delivery of the coordinator inbox; never raises for what is in it."""
     message = incoming(delivery)
     try:
@@ -78,6 +123,13 @@ def read(delivery: Delivery) -> Item | DefineMessage | AnnounceMessage | Unreada
             return _reply_item(delivery, read_reply(message))
         if type_ == ANNOUNCE:
             return read_announce(message)
+        if type_ == COMMAND:
+            return _command_item(delivery, read_command(message))
+        if type_ in COORDINATION:
+            asked = read_coordination(message)
+            if isinstance(asked, ParentEndedMessage):
+                return _parting_item(delivery, asked)
+            return GateItem(target_of(asked), asked, delivery, again=delivery.redelivered)
         request = read_request(message)
         return request if isinstance(request, DefineMessage) else _request_item(delivery, request)
     except MalformedMessage as error:
@@ -104,6 +156,71 @@ def _reply_item(delivery: Delivery, reply: ReplyMessage) -> Item:
     )
 
 
+def _command_item(delivery: Delivery, command: CommandMessage) -> Item | GateItem:
+    """A command for the coordinator itself, as for any participant: a lock or a child saga is asked for."""
+    if command.participant != COORDINATOR:
+        raise MalformedMessage("ce-sagaparticipant", f"{command.participant!r}; expected {COORDINATOR!r}")
+    if command.action == LOCK_ACTION and command.direction != "probe":
+        asked = LockAsked(command, _asked_body(command, LockBody))
+        return GateItem(gate_id(asked.body.lock, asked.body.key), asked, delivery, again=delivery.redelivered)
+    if command.action == SAGA_ACTION:
+        return _child_item(delivery, command)
+    raise MalformedMessage("ce-sagaaction", f"{command.action!r} to {command.direction}; expected a lock or a saga")
+
+
+def _asked_body(command: CommandMessage, type_: type[Body]) -> Body:
+    """The body of the command, also in an undo."""
+    if command.direction != "undo":
+        return decode_body(command.body, type_)
+    undone = decode_body(command.body, UndoBody, check=check_undo_body)
+    return decode_body(bytes(undone.command), type_, field="body.command")
+
+
+def _child_item(delivery: Delivery, command: CommandMessage) -> Item:
+    body = _asked_body(command, ChildBody)
+    try:
+        saga_id, name = checked_saga_id(body.saga_id), checked_slug("body.definition", body.definition)
+    except InvalidIdentifier as error:
+        raise MalformedMessage(error.field, str(error)) from error
+    event_id = f"parent:{command.key}/{command.direction}/{command.attempt}"
+    start = StartMessage(event_id, saga_id, name, body.input, body.version, traceparent=command.traceparent)
+    # Chance is drawn once for an item, not once for an attempt to commit it.
+    secret, content = new_secret(), content_digest(start)
+    ask = Ask(command.attempt, command.command_id, command.saga_version)
+    return Item(
+        saga_id,
+        lambda at_ms: ParentRequested(
+            event_id=event_id,
+            at_ms=at_ms,
+            saga_id=saga_id,
+            direction=command.direction,
+            ask=ask,
+            parent=command.saga_id,
+            step=command.step,
+            key=command.key,
+            input=body.input,
+            secret=secret,
+            content=content,
+            traceparent=command.traceparent,
+        ),
+        event_id,
+        again=delivery.redelivered,
+        start=start,
+        delivery=delivery,
+    )
+
+
+def _parting_item(delivery: Delivery, message: ParentEndedMessage) -> Item:
+    event_id = f"parent-ended:{message.parent}/{message.step}"
+    return Item(
+        message.saga_id,
+        lambda at_ms: ParentEnded(event_id, at_ms, message.parent, message.step),
+        event_id,
+        again=delivery.redelivered,
+        delivery=delivery,
+    )
+
+
 def _request_item(delivery: Delivery, request: SagaRequest) -> Item:
     event_id = f"request:{request.request_id}"
     make: Callable[[int], SagaEvent]
@@ -112,7 +229,7 @@ def _request_item(delivery: Delivery, request: SagaRequest) -> Item:
             make = _start_maker(event_id, request)
         case SignalMessage():
             make = lambda at_ms: SignalReceived(  # noqa: E731  three makers side by side read better than three functions
-                event_id, at_ms, request.request_id, request.name, request.payload, request.reply_to
+                event_id, at_ms, request.request_id, request.name, request.payload, request.reply_to, request.wait
             )
         case CancelMessage():
             make = lambda at_ms: CancelRequested(  # noqa: E731

@@ -5,6 +5,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from countermand.coordinator.core.draft import Parts
 from countermand.coordinator.core.journal import Record
 from countermand.coordinator.core.state import Saga, SagaState, StuckCause
 from countermand.schemas.definition import Definition
@@ -24,17 +25,16 @@ class Commit(msgspec.Struct, frozen=True):
 
     `expected_version` is 0 for a saga that is new. `token` names this commit: when the same one is made again after a
     lost answer, it is recognised. `guard_ms` asks for a guard: if nothing settles this version within that time, the
-    saga is woken up. `wake_at_ms` is its real wake-up, null for none.
+    saga is woken up. `wake_at_ms` is its real wake-up, null for none. `parts` are those that are new beside the state.
     """
 
     expected_version: int
     token: str
     saga: Saga
     records: tuple[Record, ...]
-    results: dict[str, msgspec.Raw]
+    parts: Parts
     wake_at_ms: int | None
     guard_ms: int | None = None
-    edits: dict[str, msgspec.Raw] = {}
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -88,7 +88,8 @@ class SagaQuery(msgspec.Struct, frozen=True):
 
     `in_motion` leaves out those that have ended. `definition` is name@version, or a name for all its versions.
     `stuck_step` and `stuck_error` are the step and the error code on which a saga is stuck; empty means that there is
-    none. `started_before_ms` is the first moment that is too late.
+    none. `approval` is a role that may decide an approval that a saga waits for, or "any" for whoever may; `assignee`
+    is a person who may. `started_before_ms` is the first moment that is too late.
     """
 
     phase: Phase | None = None
@@ -101,6 +102,8 @@ class SagaQuery(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
     started_from_ms: int | None = None
     started_before_ms: int | None = None
+    approval: str | None = None
+    assignee: str | None = None
     order: Literal["newest", "oldest"] = "newest"
     after: Place | None = None
     limit: int = 50
@@ -202,10 +205,19 @@ class SagaStore(Registry, Listing, Protocol):
     """Keeps sagas. Every method may raise `StoreUnavailable`: then a write may or may not have been made."""
 
     async def load(self, saga_ids: Sequence[str]) -> list[Loaded | None]:
-        """The sagas, in the order asked for, all in one round trip.
+        """The sagas, whole, with nothing put away; in the order asked for, all in one round trip.
 
         Raises:
             SagaUnreadable: what is stored under one of the ids can't be read; names the first such.
+        """
+
+    async def load_parts(self, wanted: Sequence[tuple[str, frozenset[str] | None]]) -> list[Loaded | None]:
+        """The sagas for deciding: of a large one only the state, and those of its parts that are wanted by name.
+
+        No names at all ask for everything; null asks for none. As it is stored: what was put away stays so.
+
+        Raises:
+            SagaUnreadable: as above.
         """
 
     async def commit(self, commits: Sequence[Commit]) -> list[CommitAnswer]:

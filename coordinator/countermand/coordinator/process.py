@@ -18,11 +18,13 @@ import structlog
 
 from countermand.coordinator.clock import StoreClock
 from countermand.coordinator.core import Decision, Plan, decide, pending_commands, wake_at
+from countermand.coordinator.core.children import refuse_parent
+from countermand.coordinator.core.commands import Tiding, pending_tidings
 from countermand.coordinator.core.decide import refuse_unknown
-from countermand.coordinator.core.draft import Addressed
-from countermand.coordinator.core.events import CommandUnroutable
-from countermand.coordinator.core.journal import Record, StepAsked
-from countermand.coordinator.core.state import Saga
+from countermand.coordinator.core.draft import Addressed, Parts
+from countermand.coordinator.core.events import CommandUnroutable, ParentRequested
+from countermand.coordinator.core.journal import ParentAsked, Record, ReplyIgnored, SagaEnded, StepAsked, WaitBegun
+from countermand.coordinator.core.state import EVERYTHING, NotLoaded, Saga
 from countermand.coordinator.core.turning import outcome_of
 from countermand.coordinator.definitions import Definitions
 from countermand.coordinator.intake import Item
@@ -32,7 +34,7 @@ from countermand.coordinator.sending import Sender
 from countermand.coordinator.telemetry import Counters
 from countermand.schemas.errors import CountermandError, InvariantViolated, SagaUnreadable, StoreUnavailable
 from countermand.schemas.identifiers import new_secret
-from countermand.schemas.messages import CommandMessage, Refused
+from countermand.schemas.messages import CommandMessage, Refused, ReplyMessage
 from countermand.wire import Message
 
 log = structlog.get_logger(__name__)
@@ -52,9 +54,10 @@ class Step(msgspec.Struct):
     plan: Plan | None = None
     saga: Saga | None = None
     records: tuple[Record, ...] = ()
-    results: dict[str, msgspec.Raw] = {}
-    edits: dict[str, msgspec.Raw] = {}
+    parts: Parts = msgspec.field(default_factory=Parts)
     answers: tuple[Addressed, ...] = ()
+    replies: tuple[ReplyMessage, ...] = ()
+    wanted: frozenset[str] | None = None
     unheard: list[Item] = []
     plans: dict[int, Plan | None] = {}
     token: str = ""
@@ -99,7 +102,7 @@ class OnePath:
         rounds = 0
         while steps:
             aside += await self._load(steps)
-            aside += self._decide(steps)
+            aside += await self._decide(steps)
             done, steps = await self._commit(steps)
             # Only now is it certain that they were refused: in another round they could have been accepted.
             aside += [item for step in done for item in step.unheard]
@@ -125,7 +128,7 @@ class OnePath:
         aside: list[Item] = []
         while steps:
             try:
-                found = await self._store.load([step.saga_id for step in steps])
+                found = await self._store.load_parts([(step.saga_id, step.wanted) for step in steps])
                 break
             except StoreUnavailable as error:
                 await self.wait_for_store(error)
@@ -164,23 +167,37 @@ class OnePath:
 
     # --- decide
 
-    def _decide(self, steps: list[Step]) -> list[Item]:
+    async def _decide(self, steps: list[Step]) -> list[Item]:
+        """Decides all sagas; of large ones, what that takes is loaded as it turns out. The items put aside."""
         aside: list[Item] = []
-        for step in list(steps):
-            try:
-                self._decide_step(step)
-            except Exception as error:
-                # A saga that can't be decided is a bug of ours, whatever it raises; the others must not go with it.
-                log.exception("saga_not_decided", saga_id=step.saga_id, error=type(error).__name__)
-                self._counters.count("sagas_not_decided")
-                aside += step.items
-                steps.remove(step)
+        lacking = list(steps)
+        while lacking:
+            wanting: list[Step] = []
+            for step in lacking:
+                try:
+                    self._decide_step(step)
+                except NotLoaded as missing:
+                    known = frozenset() if step.wanted is None else step.wanted
+                    step.wanted = known | missing.parts if missing.parts else EVERYTHING
+                    wanting.append(step)
+                except Exception as error:
+                    # A saga that can't be decided is a bug of ours, whatever it raises; the others must not go with it.
+                    log.exception("saga_not_decided", saga_id=step.saga_id, error=type(error).__name__)
+                    self._counters.count("sagas_not_decided")
+                    aside += step.items
+                    steps.remove(step)
+            readable = list(wanting)
+            aside += await self._load(readable)
+            for step in wanting:
+                if step not in readable:
+                    steps.remove(step)
+            lacking = readable
         return aside
 
     def _decide_step(self, step: Step) -> None:
         """Decides all events of one saga, one after another."""
         step.saga = None if step.loaded is None else step.loaded.saga
-        step.records, step.results, step.edits, step.answers, step.unheard = (), {}, {}, (), []
+        step.records, step.parts, step.answers, step.replies, step.unheard = (), Parts(), (), (), []
         step.again = step.again or any(item.again for item in step.items)
         for item in step.items:
             event = item.event(self._clock.now_ms())
@@ -193,8 +210,7 @@ class OnePath:
                 step.saga = decision.saga
                 step.plan = step.plan or (plan if step.saga is not None else None)
                 step.records += decision.records
-                step.results = {**step.results, **decision.results}
-                step.edits = {**step.edits, **decision.edits}
+                step.parts |= decision.parts
             step.answers += answers
             step.unheard += [item for each in answers if self._refused_unheard(step, each)]
 
@@ -214,6 +230,11 @@ class OnePath:
         if step.loaded is not None:
             definition = step.loaded.saga.state.definition
             raise InvariantViolated(f"the definition {definition} of saga {step.saga_id} is not in the store")
+        event = item.event(self._clock.now_ms())
+        if isinstance(event, ParentRequested) and item.start is not None:
+            # Its parent waits: it is told as by any participant that can't do what it is asked for.
+            step.replies += (refuse_parent(event, f"definition: {item.start.definition} is not registered"),)
+            return ()
         if item.start is not None:
             version = "" if item.start.version is None else f"@{item.start.version}"
             problem = f"definition: {item.start.definition}{version} is not registered"
@@ -221,7 +242,7 @@ class OnePath:
             return (Addressed(item.start.reply_to, refusal),)
         self._counters.count("events_for_unknown_sagas")
         log.info("saga_unknown", saga_id=step.saga_id, cause=item.event_id)
-        return refuse_unknown(item.event(self._clock.now_ms()))
+        return refuse_unknown(event)
 
     # --- commit
 
@@ -264,8 +285,7 @@ class OnePath:
             token=step.token,
             saga=step.saga,
             records=step.records,
-            results=step.results,
-            edits=step.edits,
+            parts=step.parts,
             wake_at_ms=wake_at(step.saga.state),
             guard_ms=self._guard_ms if guarded else None,
         )
@@ -276,9 +296,11 @@ class OnePath:
         messages: list[Message] = []
         commands: dict[int, CommandMessage] = {}
         for step in steps:
-            for command in self._commands_of(step):
+            pending, tidings = await self._pending(step)
+            for command in pending:
                 commands[len(messages)] = command
                 messages.append(self._outbox.command(command))
+            messages += [self._outbox.tiding(each) for each in (*tidings, *step.replies)]
             messages += await self._tidings_of(step)
         unsent = await self._sender.send(messages)
         # A copy of a command that is sent again may have got through the first time.
@@ -286,24 +308,35 @@ class OnePath:
         back = [(commands[each.index], each.certain) for each in unsent if each.index in commands]
         await self._give_back([(command, certain and command.saga_id not in doubtful) for command, certain in back])
 
-    def _commands_of(self, step: Step) -> list[CommandMessage]:
+    async def _pending(self, step: Step) -> tuple[list[CommandMessage], list[Tiding]]:
+        """The commands that are this step's to send, and what is to be told to other sagas, locks and mailboxes."""
         if step.saga is None or step.plan is None:
-            return []
+            return [], []
         try:
-            pending = pending_commands(step.plan, step.saga)
+            return _to_send(step.plan, step.saga, None if self._sends_everything(step) else step.records)
+        except NotLoaded:
+            return await self._pending_of_whole(step)
         except CountermandError as error:
-            # It could be made when it was decided. Its timeout will bring it up again; nobody else waits for it.
-            log.exception("command_not_made", saga_id=step.saga_id, code=error.code)
-            self._counters.count("commands_not_made")
-            return []
-        if self._sends_everything(step):
-            return pending
-        asked = {
-            (record.entry.step, record.entry.direction, record.entry.attempt)
-            for record in step.records
-            if isinstance(record.entry, StepAsked)
-        }
-        return [each for each in pending if (each.step, each.direction, each.attempt) in asked]
+            self._not_made(step, error)
+            return [], []
+
+    async def _pending_of_whole(self, step: Step) -> tuple[list[CommandMessage], list[Tiding]]:
+        """Everything that a large saga has to send, as it is now: what was overtaken meanwhile need not be sent."""
+        while True:
+            try:
+                (loaded,) = await self._store.load([step.saga_id])
+                plan = None if loaded is None else await self._definitions.plan(loaded.saga.state.definition_hash)
+                return ([], []) if loaded is None or plan is None else _to_send(plan, loaded.saga, None)
+            except StoreUnavailable as error:
+                await self.wait_for_store(error)
+            except CountermandError as error:
+                self._not_made(step, error)
+                return [], []
+
+    def _not_made(self, step: Step, error: CountermandError) -> None:
+        # It could be made when it was decided. Its timeout will bring it up again; nobody else waits for it.
+        log.error("command_not_made", saga_id=step.saga_id, code=error.code, problem=str(error))
+        self._counters.count("commands_not_made")
 
     async def _tidings_of(self, step: Step) -> Iterable[Message]:
         """Lifecycle events and answers of a step that stands."""
@@ -374,6 +407,22 @@ class OnePath:
         self._counters.count("store_unavailable")
         log.warning("store_unavailable", error=str(error))
         await asyncio.sleep(STORE_PAUSE_S)
+
+
+def _to_send(plan: Plan, saga: Saga, records: Sequence[Record] | None) -> tuple[list[CommandMessage], list[Tiding]]:
+    """What a saga has to send: all of it, or what is new with these records."""
+    if records is None:
+        return pending_commands(plan, saga), pending_tidings(plan, saga)
+    entries = [record.entry for record in records]
+    asked = {(entry.step, entry.direction, entry.attempt) for entry in entries if isinstance(entry, StepAsked)}
+    tells = any(isinstance(entry, WaitBegun | SagaEnded | ParentAsked) for entry in entries)
+    if saga.state.ended and saga.state.held:
+        # A lock that is granted after the end would be held for ever.
+        tells = tells or any(isinstance(entry, ReplyIgnored) and entry.why == "late" for entry in entries)
+    return (
+        pending_commands(plan, saga, asked.__contains__) if asked else [],
+        pending_tidings(plan, saga) if tells else [],
+    )
 
 
 def _by_saga(items: Sequence[Item]) -> list[Step]:

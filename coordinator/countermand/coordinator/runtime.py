@@ -10,6 +10,7 @@ import structlog
 from countermand.coordinator.announcements import Announcements
 from countermand.coordinator.clock import StoreClock
 from countermand.coordinator.definitions import Definitions
+from countermand.coordinator.gates.path import GatePath
 from countermand.coordinator.inbox import Inbox
 from countermand.coordinator.outbox import Outbox
 from countermand.coordinator.process import OnePath
@@ -117,6 +118,7 @@ class Coordinator:
             outbox,
             self.counters,
             announcements=announcements,
+            gates=GatePath(self._store.gates, sender, self.clock, outbox, self.counters),
             batch_max=self.settings.batch_max,
         )
         wake_ups = WakeUps(

@@ -8,12 +8,15 @@ from typing import Final, assert_never, cast
 
 import msgspec
 
-from countermand.coordinator.core.commands import command_body
-from countermand.coordinator.core.draft import Addressed, Draft
+from countermand.coordinator.core.children import asked_by_parent, begin, part_from_parent, turn_for_parent
+from countermand.coordinator.core.commands import command_body, is_lock
+from countermand.coordinator.core.draft import Addressed, Draft, Parts
 from countermand.coordinator.core.events import (
     CancelRequested,
     CommandUnroutable,
     OperationRequested,
+    ParentEnded,
+    ParentRequested,
     ReplyReceived,
     SagaEvent,
     SignalReceived,
@@ -21,26 +24,31 @@ from countermand.coordinator.core.events import (
     WatchRequested,
 )
 from countermand.coordinator.core.evolve import wake_at
-from countermand.coordinator.core.frontier import BY_HAND, backward_frontier, forward_frontier
+from countermand.coordinator.core.frontier import Due, backward_frontier, forward_frontier
 from countermand.coordinator.core.journal import (
+    ChildAsked,
     CompensationStarted,
+    LockAsked,
     Record,
     SagaEnded,
     SagaReleased,
-    SagaStarted,
     SagaStuck,
     SignalKept,
     WatcherAdded,
 )
+from countermand.coordinator.core.opening import fire_mark, meet_waits, open_node, unresolvable
 from countermand.coordinator.core.operations import operate, told_before
 from countermand.coordinator.core.phases import PHASES
 from countermand.coordinator.core.plan import Plan
+from countermand.coordinator.core.rendering import render
 from countermand.coordinator.core.settle import settle_reply, settle_unroutable, time_out
-from countermand.coordinator.core.state import Saga, SagaState, StuckCause, TrackStatus
-from countermand.coordinator.core.turning import end, outcome_of, pivot_stands, turn
-from countermand.schemas.definition import StepNode
+from countermand.coordinator.core.state import Saga, StuckCause, TrackStatus
+from countermand.coordinator.core.turning import end, outcome_of, pivot_stands, stick, turn
+from countermand.schemas.codec import encode
+from countermand.schemas.coordination import ChildBody, LockBody
+from countermand.schemas.definition import COORDINATOR
 from countermand.schemas.errors import LimitExceeded
-from countermand.schemas.identifiers import Direction
+from countermand.schemas.identifiers import Direction, step_name
 from countermand.schemas.messages import Accepted, Answer, Failure, Refused
 from countermand.schemas.template import UnresolvedPath
 
@@ -56,6 +64,7 @@ _CAUSES: Final[Mapping[tuple[Direction, TrackStatus], StuckCause]] = {
     ("do", "rejected"): "forward_rejected",
     ("do", "unknown"): "pivot_unknown",
     ("undo", "exhausted"): "compensation_exhausted",
+    ("probe", "exhausted"): "pivot_unknown",
 }
 
 
@@ -66,15 +75,14 @@ class Decision(msgspec.Struct, frozen=True):
     """Everything that follows from an event. Nothing of it has happened yet.
 
     `saga` is the saga afterwards (null if there is none), `records` what is appended to its journal: empty means that
-    there is nothing to commit. `results` and `edits` are those that are new. `answers` go to clients once the commit
+    there is nothing to commit. `parts` are those that are new beside the state. `answers` go to clients once the commit
     stands.
     """
 
     saga: Saga | None
     records: tuple[Record, ...]
-    results: dict[str, msgspec.Raw]
+    parts: Parts
     answers: tuple[Addressed, ...]
-    edits: dict[str, msgspec.Raw] = {}
 
     @property
     def wake_at_ms(self) -> int | None:
@@ -85,7 +93,12 @@ def decide(plan: Plan, saga: Saga | None, event: SagaEvent) -> Decision:
     """What an event does to a saga; the same for the same arguments, always.
 
     `saga` is null for an id that the store doesn't know. Total: every event in every phase has an answer.
+
+    Raises:
+        NotLoaded: of a large saga, something is needed that isn't here: load it, and decide again.
     """
+    if saga is not None and isinstance(event, OperationRequested) and not saga.state.ended:
+        saga = saga.whole()  # What an operator asks for is weighed against everything that is known.
     draft = Draft(plan, saga, event.event_id, event.at_ms)
     counts = False
     move = PHASES[None if saga is None else saga.state.phase][type(event)]
@@ -110,8 +123,14 @@ def decide(plan: Plan, saga: Saga | None, event: SagaEvent) -> Decision:
             draft.answer(cast("WatchRequested", event).reply_to, outcome_of(draft.saga))
         case "operate":
             counts = operate(draft, cast("OperationRequested", event))
+        case "parent":
+            asked_by_parent(draft, cast("ParentRequested", event), saga is None)
+        case "part":
+            part_from_parent(draft, cast("ParentEnded", event))
         case "late":
             draft.ignore(cast("ReplyReceived", event).reply, "late")
+        case "refuse" if isinstance(event, SignalReceived) and event.wait is not None:
+            pass  # Whoever sent the event has had its answer; this saga waits for it no more.
         case "refuse":
             asked = cast("ClientRequest", event)
             draft.answer(asked.reply_to, _told_before(saga, asked) or _refusal(saga, asked))
@@ -126,7 +145,7 @@ def decide(plan: Plan, saga: Saga | None, event: SagaEvent) -> Decision:
         state = draft.saga.state
         accepted = Accepted(request.request_id, state.saga_id, state.phase, saga_version=state.version)
         draft.answer(request.reply_to, accepted)
-    return Decision(draft.after(), tuple(draft.records), draft.results, tuple(draft.answers), draft.edits)
+    return Decision(draft.after(), tuple(draft.records), draft.parts, tuple(draft.answers))
 
 
 # --- the moves
@@ -134,25 +153,11 @@ def decide(plan: Plan, saga: Saga | None, event: SagaEvent) -> Decision:
 
 def _begin(draft: Draft, event: StartRequested) -> None:
     try:
-        draft.plan.check_input(event.saga_id, event.input)
+        begin(draft, event)
     except UnresolvedPath as error:
         problem = f"{error.expression}: {error.problem}"
         draft.answer(event.reply_to, Refused(event.request_id, "invalid_input", problem, event.saga_id))
         return
-    deadline = draft.plan.definition.deadline_ms
-    draft.take_input(event.input)
-    draft.add(
-        SagaStarted(
-            saga_id=event.saga_id,
-            definition=draft.plan.label,
-            definition_hash=draft.plan.hash,
-            secret=event.secret,
-            content=event.content,
-            deadline_ms=None if deadline is None else draft.at_ms + deadline,
-            tags=event.tags,
-            traceparent=event.traceparent,
-        )
-    )
     if event.reply_to is not None:
         draft.add(WatcherAdded(event.reply_to))
         draft.answer(event.reply_to, Accepted(event.request_id, event.saga_id, "running"))
@@ -179,31 +184,30 @@ def _fire(draft: Draft) -> None:
     deadline = state.deadline_ms
     if state.phase == "running" and deadline is not None and deadline <= draft.at_ms and not state.deadline_seen:
         turn(draft, Failure("deadline", "the saga's deadline passed"))
-    # The deadline may just have turned the saga round: then its actions are no longer waited for.
-    direction: Direction = "do" if draft.state.phase == "running" else "undo"
-    for name in list(draft.state.steps):
-        track = draft.state.steps[name].track(direction)
-        if (draft.state.phase == "running") != (direction == "do"):
-            return
-        if track is None or track.until_ms > draft.at_ms:
-            continue
-        step = draft.plan.steps[name]
-        if track.status == "asked":
-            time_out(draft, step, direction, track)
-        elif track.status == "waiting":
-            draft.ask(step, direction, track.attempt + 1)
+    # Each is looked at afresh: what came before it may have turned the saga, or a part of it, round.
+    for ref in list(state.steps):
+        direction, track = draft.state.steps[ref].newest
+        if track.status == "asked" and track.until_ms <= draft.at_ms:
+            time_out(draft, ref, direction, track)
+        elif track.status == "waiting" and track.until_ms <= draft.at_ms:
+            draft.ask(draft.plan.steps[step_name(ref)], ref, direction, track.attempt + 1)
+    for ref in list(state.marks):
+        fire_mark(draft, ref, draft.state.marks[ref])
 
 
 def _keep(draft: Draft, event: SignalReceived) -> None:
     state = draft.state
-    if event.request_id in state.signals:
+    # One event may be waited for in several places of a saga, and comes to each of them.
+    identity = event.request_id if event.wait is None else f"{event.request_id}/{event.wait}"
+    if identity in state.signals:
         answer = Accepted(event.request_id, state.saga_id, state.phase, duplicate=True)
     elif len(state.signals) >= SIGNALS_MAX:
         problem = f"signals: {SIGNALS_MAX} are kept already"
         draft.answer(event.reply_to, Refused(event.request_id, "too_many_signals", problem, state.saga_id))
         return
     else:
-        draft.add(SignalKept(event.request_id, event.name))
+        draft.take_event(identity, event.payload)
+        draft.add(SignalKept(identity, event.name, event.wait))
         answer = Accepted(event.request_id, state.saga_id, state.phase)
     draft.answer(event.reply_to, answer)
 
@@ -265,66 +269,89 @@ def _advance(draft: Draft) -> None:
         return
     _release(draft)
     _stick_again(draft)
+    if draft.state.phase == "running":
+        meet_waits(draft)
     if draft.state.paused is not None:
         return
-    if (
-        draft.state.phase == "running"
-        and draft.state.turn is not None
-        and pivot_stands(draft.plan, draft.state) == "ahead"
-    ):
-        draft.add(CompensationStarted(draft.state.turn))
-    if draft.state.phase == "running" and not _go_forward(draft):
-        return
-    if draft.state.phase == "compensating":
-        _go_back(draft)
+    turn_for_parent(draft)
+    turn_later = draft.state.turn
+    if draft.state.phase == "running" and turn_later is not None and pivot_stands(draft.plan, draft.state) == "ahead":
+        draft.add(CompensationStarted(turn_later))
+    while draft.state.phase == "running" and _step_forward(draft):
+        pass
+    while draft.state.phase == "compensating" and _step_back(draft):
+        pass
 
 
-def _go_forward(draft: Draft) -> bool:
-    """True if the saga has to turn back after all, because a command can't be made."""
-    frontier = forward_frontier(draft.plan.root, draft.state)
+def _step_forward(draft: Draft) -> bool:
+    """Begins what can be begun; true if that may have made more possible."""
+    if draft.state.confirming:
+        return False  # Nothing new rests on what has yet to be confirmed.
+    frontier = forward_frontier(draft.plan, draft.saga)
+    draft.moved(frontier)
     if frontier.finished:
         _complete(draft)
         return False
-    for step in frontier.steps:
-        problem = _problem_with(draft, step, "do")
-        if problem is None:
-            draft.ask(step, "do", 1)
-        elif pivot_stands(draft.plan, draft.state) == "ahead":
-            draft.add(CompensationStarted(Failure("unresolvable", problem, step.name)))
-            return True
-        elif draft.state.stuck is None:
-            draft.add(SagaStuck("unresolvable", step.name, problem))
-    return False
+    before = len(draft.records)
+    for opening in frontier.openings:
+        # Those that come after one that turned the saga, or their part of it, are not reached any more.
+        reached = draft.state.phase == "running" and not draft.going_back(opening.ref)
+        if reached and not _is_stuck_on(draft, opening.ref):
+            open_node(draft, opening)
+    meet_waits(draft)
+    return len(draft.records) > before or _ask_all(draft, frontier.due)
 
 
-def _go_back(draft: Draft) -> None:
-    frontier = backward_frontier(draft.plan.root, draft.state)
+def _step_back(draft: Draft) -> bool:
+    frontier = backward_frontier(draft.plan, draft.saga)
+    draft.moved(frontier)
     if frontier.finished:
-        by_hand = any(step.undo is not None and step.undo.status in BY_HAND for step in draft.state.steps.values())
-        end(draft, SagaEnded("compensated_with_exceptions" if by_hand else "compensated"))
-        return
-    for step in frontier.steps:
-        problem = _problem_with(draft, step, "undo")
-        if problem is None:
-            draft.ask(step, "undo", 1)
-        elif draft.state.stuck is None:
-            draft.add(SagaStuck("unresolvable", step.name, problem))
+        end(draft, SagaEnded("compensated_with_exceptions" if draft.state.by_hand else "compensated"))
+        return False
+    return _ask_all(draft, frontier.due)
 
 
-def _problem_with(draft: Draft, step: StepNode, direction: Direction) -> str | None:
-    try:
-        command_body(draft.plan, draft.saga, step, direction)
-    except (UnresolvedPath, LimitExceeded) as error:
-        return str(error)
-    return None
+def _ask_all(draft: Draft, due: tuple[Due, ...]) -> bool:
+    """Asks for steps, in the directions in which they are due; true if the way has changed meanwhile."""
+    for each in due:
+        ref, direction = each.ref, each.direction
+        if _is_stuck_on(draft, ref):
+            continue
+        if direction == "do" and draft.going_back(ref):
+            return True
+        if direction != "do":
+            draft.step(ref)  # Brought back, if it was put away.
+        try:
+            body = command_body(draft.plan, draft.saga, ref, direction)
+        except (UnresolvedPath, LimitExceeded) as error:
+            if direction == "do":
+                unresolvable(draft, ref, str(error))
+            else:
+                stick(draft, "unresolvable", ref, str(error))
+            continue
+        if direction == "do" and each.step.participant == COORDINATOR:
+            draft.add(_held(each, body))
+        draft.ask(each.step, ref, direction, 1)
+    return any(each.direction == "do" and draft.going_back(each.ref) for each in due)
+
+
+def _is_stuck_on(draft: Draft, ref: str) -> bool:
+    stuck = draft.state.stuck
+    return stuck is not None and stuck.cause == "unresolvable" and stuck.step == ref
+
+
+def _held(due: Due, body: bytes) -> LockAsked | ChildAsked:
+    """What the saga has of the coordinator's own from now on, until it ends."""
+    if is_lock(due.step):
+        lock = msgspec.json.decode(body, type=LockBody)
+        return LockAsked(due.ref, lock.lock, lock.key)
+    return ChildAsked(due.ref, msgspec.json.decode(body, type=ChildBody).saga_id)
 
 
 def _complete(draft: Draft) -> None:
     problem = ""
     try:
-        state = draft.state
-        outcome = draft.plan.render_outcome(state.saga_id, draft.saga.input, draft.saga.results)
-        draft.take_outcome(msgspec.Raw(outcome))
+        draft.take_outcome(msgspec.Raw(encode(render(draft.plan, draft.saga, draft.plan.outcome))))
     except UnresolvedPath as error:
         # Every step is done: a saga whose answer can't be made has completed all the same, and says what is missing.
         problem = str(error)
@@ -334,32 +361,35 @@ def _complete(draft: Draft) -> None:
 def _release(draft: Draft) -> None:
     """A late success can settle what a saga is stuck on."""
     stuck = draft.state.stuck
-    if stuck is None or stuck.step is None or _still_stuck(draft.state, stuck.step):
-        return
-    draft.add(SagaReleased())
+    if stuck is not None and stuck.step is not None and not _still_stuck(draft, stuck.cause, stuck.step):
+        draft.add(SagaReleased())
 
 
 def _stick_again(draft: Draft) -> None:
     """What else waits for a person shows once the first cause is settled."""
     if draft.state.stuck is not None:
         return
-    direction: Direction = "do" if draft.state.phase == "running" else "undo"
-    for name, step in draft.state.steps.items():
-        track = step.track(direction)
-        cause = None if track is None else _CAUSES.get((direction, track.status))
-        if track is not None and cause is not None:
-            draft.add(SagaStuck(cause, name, track.error or ""))
+    for ref, step in draft.state.steps.items():
+        direction, track = step.newest
+        cause = _CAUSES.get((direction, track.status))
+        # What was given up in a part that goes back waits for its compensation.
+        if cause is not None and (direction == "undo" or not draft.going_back(ref)):
+            draft.add(SagaStuck(cause, ref, track.error or ""))
             return
 
 
-def _still_stuck(state: SagaState, name: str) -> bool:
-    step = state.steps.get(name)
-    track = None if step is None else step.track("do" if state.phase == "running" else "undo")
-    return track is None or track.status in ("unknown", "exhausted", "rejected")
+def _still_stuck(draft: Draft, cause: StuckCause, ref: str) -> bool:
+    known = draft.state.steps.get(ref)
+    if known is None:
+        return True
+    if cause == "unresolvable":
+        return draft.going_back(ref) and known.undo is None
+    return known.newest[1].status in ("unknown", "exhausted", "rejected")
 
 
 def refuse_unknown(event: SagaEvent) -> tuple[Addressed, ...]:
     """The answers to an event for an id that stands for no saga."""
-    if not isinstance(event, ClientRequest):
+    # An event by business key has been answered to whoever sent it; a saga that is gone waits for it no more.
+    if not isinstance(event, ClientRequest) or (isinstance(event, SignalReceived) and event.wait is not None):
         return ()
     return (Addressed(event.reply_to, _refusal(None, event)),)

@@ -4,9 +4,10 @@ import msgspec
 from msgspec.structs import replace
 
 from countermand.coordinator.core.evolve import evolve
+from countermand.coordinator.core.frontier import Frontier
 from countermand.coordinator.core.journal import IgnoredBecause, JournalEntry, Record, ReplyIgnored, StepAsked
 from countermand.coordinator.core.plan import Plan
-from countermand.coordinator.core.state import Saga, SagaState
+from countermand.coordinator.core.state import Mark, Saga, SagaState, StepState
 from countermand.schemas.definition import StepNode
 from countermand.schemas.errors import InvariantViolated
 from countermand.schemas.identifiers import Direction
@@ -15,6 +16,9 @@ from countermand.schemas.messages import Answer, ReplyMessage
 # A participant gone wild can repeat itself for ever; a history that people read can't. Beyond this many replies that
 # changed nothing, they are counted by the coordinator's metrics only.
 IGNORED_REPLIES_MAX = 100
+# A state holds no more steps and other nodes that are over than this: beyond it they are put away beside it, so that
+# what an event costs doesn't grow with what the saga has done.
+OVER_MAX = 32
 
 
 class Addressed(msgspec.Struct, frozen=True):
@@ -22,6 +26,28 @@ class Addressed(msgspec.Struct, frozen=True):
 
     queue: str | None
     answer: Answer
+
+
+class Parts(msgspec.Struct):
+    """What is new beside the state: by name and place, or by request; see `state.Saga`."""
+
+    results: dict[str, msgspec.Raw] = {}
+    edits: dict[str, msgspec.Raw] = {}
+    items: dict[str, msgspec.Raw] = {}
+    events: dict[str, msgspec.Raw] = {}
+    steps: dict[str, StepState] = {}
+    marks: dict[str, Mark] = {}
+
+    def __or__(self, later: "Parts") -> "Parts":
+        """These and later ones."""
+        return Parts(
+            {**self.results, **later.results},
+            {**self.edits, **later.edits},
+            {**self.items, **later.items},
+            {**self.events, **later.events},
+            {**self.steps, **later.steps},
+            {**self.marks, **later.marks},
+        )
 
 
 class Draft:
@@ -34,15 +60,13 @@ class Draft:
         self.at_ms = at_ms if saga is None else max(at_ms, saga.state.updated_ms)
         self.version = 1 if saga is None else saga.state.version + 1
         self.records: list[Record] = []
-        self.results: dict[str, msgspec.Raw] = {}
-        self.edits: dict[str, msgspec.Raw] = {}
+        self.parts = Parts()
         self.answers: list[Addressed] = []
         self._before = saga
         self._state = None if saga is None else saga.state
-        self._input = msgspec.Raw(b"null") if saga is None else saga.input
-        self._known_results = {} if saga is None else saga.results
-        self._outcome = None if saga is None else saga.outcome
-        self._known_edits = {} if saga is None else saga.edits
+        self._saga = saga
+        self._passed: list[str] = []
+        self._begun = msgspec.Raw(b"null")
 
     @property
     def state(self) -> SagaState:
@@ -53,37 +77,73 @@ class Draft:
     @property
     def saga(self) -> Saga:
         """The saga as it is after everything drafted so far, under the version that a commit will give it."""
-        return Saga(self._numbered(), self._input, self._known_results, self._outcome, self._known_edits)
+        if self._saga is None:
+            raise InvariantViolated("the saga has not been started")
+        return replace(self._saga, state=self._numbered())
 
     def after(self) -> Saga | None:
         """The saga once decided: what it was before, if nothing was drafted."""
-        return self.saga if self.records else self._before
+        if not self.records:
+            return self._before
+        self._put_away()
+        return self.saga
+
+    def step(self, ref: str) -> StepState | None:
+        """What is known of a step; one that was put away is brought back, to be changed."""
+        known = self.state.steps.get(ref)
+        if known is None and (known := self.saga.step(ref)) is not None:
+            self._state = replace(self.state, steps={**self.state.steps, ref: known})
+        return known
+
+    def going_back(self, ref: str) -> bool:
+        """Whether a node's part of the saga is being undone, or has been: the saga as a whole, or a scope around it."""
+        if self.state.phase != "running":
+            return True
+        return any(self.saga.mark(scope) is not None for scope in self.plan.scopes_around(ref))
+
+    def moved(self, frontier: Frontier) -> None:
+        """Takes over how far a walk came."""
+        if frontier.frames != self.state.frames:
+            self._state = replace(self.state, frames=frontier.frames)
+        self._passed += frontier.passed
 
     def add(self, entry: JournalEntry) -> None:
         self._state = evolve(self._state, entry, self.at_ms)
+        if self._saga is None:
+            self._saga = Saga(self._state, self._begun, {})
         self.records.append(Record(self.version, self.at_ms, self.event_id, entry))
 
-    def ask(self, step: StepNode, direction: Direction, attempt: int) -> None:
+    def ask(self, step: StepNode, ref: str, direction: Direction, attempt: int) -> None:
         """Asks for one attempt of a step."""
-        self.add(StepAsked(step.name, direction, attempt, self.at_ms + step.timeout_for(direction)))
+        self.add(StepAsked(ref, direction, attempt, self.at_ms + step.timeout_for(direction)))
 
     def leave_behind(self, version: int) -> None:
         """Goes on past a version that the saga may once have had: nothing of before is to look newer than this."""
         self.version = max(self.version, version + 1)
 
     def take_input(self, value: msgspec.Raw) -> None:
-        self._input = value
+        """The new saga's input. It comes before the first entry."""
+        self._begun = value
 
     def take_result(self, step: str, value: msgspec.Raw) -> None:
-        self.results[step] = value
-        self._known_results = {**self._known_results, step: value}
+        self.parts.results[step] = value
+        self._saga = replace(self.saga, results={**self.saga.results, step: value})
 
     def take_edit(self, step: str, value: msgspec.Raw) -> None:
-        self.edits[step] = value
-        self._known_edits = {**self._known_edits, step: value}
+        self.parts.edits[step] = value
+        self._saga = replace(self.saga, edits={**self.saga.edits, step: value})
+
+    def take_items(self, items: dict[str, msgspec.Raw]) -> None:
+        """The items of a loop, or what an approval shows, by name and place."""
+        self.parts.items.update(items)
+        self._saga = replace(self.saga, items={**self.saga.items, **items})
+
+    def take_event(self, request_id: str, payload: msgspec.Raw) -> None:
+        self.parts.events[request_id] = payload
+        self._saga = replace(self.saga, events={**self.saga.events, request_id: payload})
 
     def take_outcome(self, value: msgspec.Raw) -> None:
-        self._outcome = value
+        self._saga = replace(self.saga, outcome=value)
 
     def answer(self, queue: str | None, answer: Answer) -> None:
         self.answers.append(Addressed(queue, answer))
@@ -98,6 +158,26 @@ class Draft:
         if self.takes_facts:
             kind = type(reply.outcome).__name__.lower()
             self.add(ReplyIgnored(reply.step, reply.direction, reply.attempt, kind, why))
+
+    def _put_away(self) -> None:
+        """Keeps the state small: what is over stands beside it from now on."""
+        state = self.state
+        # What the frames have not been led past yet has to stay: without a walk they stand still.
+        walked = state.paused is None and not state.halted and not state.confirming
+        if len(state.steps) > OVER_MAX and walked:
+            # The pivot stays: whether the saga may turn back is asked of it all the time.
+            over = {ref: step for ref, step in state.steps.items() if step.over and ref != self.plan.pivot}
+            if len(over) > OVER_MAX:
+                self.parts.steps.update(over)
+                steps = {ref: step for ref, step in state.steps.items() if ref not in over}
+                self._state = state = replace(state, steps=steps)
+                self._saga = replace(self.saga, steps={**self.saga.steps, **over})
+        if len(state.marks) > OVER_MAX:
+            passed = {ref: state.marks[ref] for ref in self._passed if ref in state.marks}
+            self.parts.marks.update(passed)
+            marks = {ref: mark for ref, mark in state.marks.items() if ref not in passed}
+            self._state = replace(state, marks=marks)
+            self._saga = replace(self.saga, marks={**self.saga.marks, **passed})
 
     def _numbered(self) -> SagaState:
         return replace(self.state, version=self.version, updated_ms=self.at_ms) if self.records else self.state

@@ -5,6 +5,7 @@
 
 import msgspec
 
+from countermand.coordinator.core.state import Ask
 from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import ReplyMessage
 from countermand.schemas.operations import Operation
@@ -43,6 +44,7 @@ class SignalReceived(msgspec.Struct, frozen=True):
     name: str
     payload: msgspec.Raw
     reply_to: str | None = None
+    wait: str | None = None
 
 
 class CancelRequested(msgspec.Struct, frozen=True):
@@ -74,6 +76,35 @@ class OperationRequested(msgspec.Struct, frozen=True):
     reply_to: str | None = None
 
 
+class ParentRequested(msgspec.Struct, frozen=True):
+    """What the saga that starts this one asks: that it be started, or undone.
+
+    `secret` and `content` are as for a start; of an undoing, `input` is what it was, or would have been, started with.
+    """
+
+    event_id: str
+    at_ms: int
+    saga_id: str
+    direction: Direction
+    ask: Ask
+    parent: str
+    step: str
+    key: str
+    input: msgspec.Raw
+    secret: str
+    content: str
+    traceparent: str | None = None
+
+
+class ParentEnded(msgspec.Struct, frozen=True):
+    """The saga that started this one has ended."""
+
+    event_id: str
+    at_ms: int
+    parent: str
+    step: str
+
+
 class CommandUnroutable(msgspec.Struct, frozen=True):
     """The broker has no queue for a command, or a queue that takes no more.
 
@@ -97,4 +128,6 @@ SagaEvent = (
     | WatchRequested
     | OperationRequested
     | CommandUnroutable
+    | ParentRequested
+    | ParentEnded
 )

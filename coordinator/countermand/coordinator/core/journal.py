@@ -43,6 +43,7 @@ class StepSucceeded(Entry, frozen=True, tag="step_succeeded"):
     step: str
     direction: Direction
     attempt: int
+    by_hand: bool = False
 
 
 class StepRejected(Entry, frozen=True, tag="step_rejected"):
@@ -74,7 +75,119 @@ class TurnDeferred(Entry, frozen=True, tag="turn_deferred"):
 
 
 class CompensationStarted(Entry, frozen=True, tag="compensation_started"):
+    """The saga turns back; or one scope of it does, and then `given_up` are its nodes that something was out for."""
+
     failure: Failure
+    scope: str | None = None
+    given_up: tuple[str, ...] = ()
+
+
+class BranchTaken(Entry, frozen=True, tag="branch_taken"):
+    """A `when` was looked at: its condition holds, or doesn't."""
+
+    step: str
+    then: bool
+
+
+class LoopOpened(Entry, frozen=True, tag="loop_opened"):
+    """A `for_each` has so many items, which stand beside the state."""
+
+    step: str
+    count: int
+
+
+class WaitBegun(Entry, frozen=True, tag="wait_begun"):
+    step: str
+    event: str
+    until_ms: int
+    key: str | None = None
+
+
+class EventTaken(Entry, frozen=True, tag="event_taken"):
+    """What a wait waited for has come, now or before."""
+
+    step: str
+    request_id: str
+
+
+class WaitTimedOut(Entry, frozen=True, tag="wait_timed_out"):
+    step: str
+
+
+class SleepBegun(Entry, frozen=True, tag="sleep_begun"):
+    step: str
+    until_ms: int
+
+
+class SleepOver(Entry, frozen=True, tag="sleep_over"):
+    step: str
+
+
+class ApprovalAsked(Entry, frozen=True, tag="approval_asked"):
+    """Somebody has to decide. What is shown stands beside the state; `digest` is its SHA-256."""
+
+    step: str
+    until_ms: int
+    digest: str
+    roles: tuple[str, ...] = ()
+    assignees: tuple[str, ...] = ()
+    requester: str | None = None
+    escalate_ms: int | None = None
+    escalate_to: str | None = None
+
+
+class ApprovalEscalated(Entry, frozen=True, tag="approval_escalated"):
+    """Nobody has decided yet: now this role may, too."""
+
+    step: str
+    role: str
+
+
+class ApprovalDecided(Entry, frozen=True, tag="approval_decided"):
+    step: str
+    decision: Literal["approved", "denied"]
+    by: str
+
+
+class ApprovalTimedOut(Entry, frozen=True, tag="approval_timed_out"):
+    step: str
+
+
+class ScopeUndone(Entry, frozen=True, tag="scope_undone"):
+    """Everything that a failed scope did has been undone; the saga goes on after it."""
+
+    step: str
+
+
+class LockAsked(Entry, frozen=True, tag="lock_asked"):
+    """From now on, until the saga has ended, it holds this lock or waits for it."""
+
+    step: str
+    lock: str
+    key: str
+
+
+class ChildAsked(Entry, frozen=True, tag="child_asked"):
+    """From now on, until the saga has ended, this child saga may be undone."""
+
+    step: str
+    saga_id: str
+
+
+class ParentAsked(Entry, frozen=True, tag="parent_asked"):
+    """The saga that started this one asks for it, or for its undoing; the answer repeats what is here."""
+
+    saga_id: str
+    step: str
+    key: str
+    direction: Direction
+    attempt: int
+    command_id: str
+    saga_version: int
+
+
+class ParentGone(Entry, frozen=True, tag="parent_gone"):
+    """The saga that started this one has ended: nobody will ask for its undoing any more."""
 
 
 class DeadlineMissed(Entry, frozen=True, tag="deadline_missed"):
@@ -139,9 +252,10 @@ class SagaPaused(Entry, frozen=True, tag="saga_paused"):
 
 
 class SagaResumed(Entry, frozen=True, tag="saga_resumed"):
-    """`deadline_ms` is the saga's deadline from now on."""
+    """`deadline_ms` is the saga's deadline from now on; what it waits for itself ends so much later."""
 
     deadline_ms: int | None = None
+    shift_ms: int = 0
 
 
 class DeadlineExtended(Entry, frozen=True, tag="deadline_extended"):
@@ -149,8 +263,11 @@ class DeadlineExtended(Entry, frozen=True, tag="deadline_extended"):
 
 
 class SignalKept(Entry, frozen=True, tag="signal_kept"):
+    """An event has come, for one wait only if `wait` names it."""
+
     request_id: str
     name: str
+    wait: str | None = None
 
 
 class WatcherAdded(Entry, frozen=True, tag="watcher_added"):
@@ -183,6 +300,22 @@ JournalEntry = (
     | AttemptFailed
     | TurnDeferred
     | CompensationStarted
+    | BranchTaken
+    | LoopOpened
+    | WaitBegun
+    | EventTaken
+    | WaitTimedOut
+    | SleepBegun
+    | SleepOver
+    | ApprovalAsked
+    | ApprovalEscalated
+    | ApprovalDecided
+    | ApprovalTimedOut
+    | ScopeUndone
+    | LockAsked
+    | ChildAsked
+    | ParentAsked
+    | ParentGone
     | DeadlineMissed
     | SagaStuck
     | LostVersionSeen

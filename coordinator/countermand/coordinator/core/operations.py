@@ -11,9 +11,9 @@ from typing import Final, assert_never
 
 import msgspec
 
+from countermand.coordinator.core.approvals import decide_approval, weigh_decision
 from countermand.coordinator.core.draft import Draft
 from countermand.coordinator.core.events import OperationRequested
-from countermand.coordinator.core.frontier import DONE, UNDONE
 from countermand.coordinator.core.journal import (
     CompensationSettled,
     CompensationStarted,
@@ -27,17 +27,20 @@ from countermand.coordinator.core.journal import (
     StepSkipped,
 )
 from countermand.coordinator.core.plan import Plan
-from countermand.coordinator.core.state import SagaState, Track
+from countermand.coordinator.core.refusal import Refusal
+from countermand.coordinator.core.state import DONE, UNDONE, SagaState, Scoped, Track
 from countermand.coordinator.core.turning import end, pivot_stands, turn
 from countermand.schemas.codec import check_body
-from countermand.schemas.definition import StepNode
-from countermand.schemas.errors import LimitExceeded
-from countermand.schemas.identifiers import Direction
+from countermand.schemas.definition import COORDINATOR, StepNode
+from countermand.schemas.errors import InvariantViolated, LimitExceeded
+from countermand.schemas.identifiers import Direction, step_name
 from countermand.schemas.messages import Accepted, Failure, Refused
 from countermand.schemas.operations import (
     AbandonSaga,
     CompensateSaga,
+    DecideApproval,
     ExtendDeadline,
+    MigrateSaga,
     Operation,
     PauseSaga,
     ResumeSaga,
@@ -52,16 +55,10 @@ from countermand.schemas.template import UnresolvedPath
 _NULL: Final = msgspec.Raw(b"null")
 
 
-class Refusal(msgspec.Struct, frozen=True):
-    """Why not. `code` is stable; `problem` names the field or the state, and says what can be done instead."""
-
-    code: str
-    problem: str
-
-
 class Target(msgspec.Struct, frozen=True):
-    """What an operation is about: one direction of one step, or the saga as a whole."""
+    """What an operation is about: one direction of one step, by its name and place, or the saga as a whole."""
 
+    ref: str | None = None
     step: StepNode | None = None
     direction: Direction = "do"
     track: Track | None = None
@@ -74,7 +71,7 @@ def operate(draft: Draft, event: OperationRequested) -> bool:
         draft.answer(event.reply_to, told)
         return False
     refusal = _refused_unweighed(draft.state, event)
-    weighed = refusal or weigh(draft.plan, draft.state, event.operation, draft.at_ms)
+    weighed = refusal or weigh(draft.plan, draft.state, event.operation, draft.at_ms, event.actor)
     if isinstance(weighed, Target):
         weighed = _payload_refused(draft, weighed, event.operation) or weighed
     if isinstance(weighed, Refusal):
@@ -99,8 +96,8 @@ def told_before(state: SagaState, event: OperationRequested) -> Accepted | Refus
 # --- weighing
 
 
-def weigh(plan: Plan, state: SagaState, operation: Operation, at_ms: int) -> Target | Refusal:
-    """Whether an operation is possible for a saga in motion; payloads aside."""
+def weigh(plan: Plan, state: SagaState, operation: Operation, at_ms: int, actor: str = "") -> Target | Refusal:
+    """Whether an operation is possible for a saga in motion with nothing put away; payloads aside."""
     match operation:
         case RetryStep():
             return _weigh_retry(plan, state, operation)
@@ -121,6 +118,10 @@ def weigh(plan: Plan, state: SagaState, operation: Operation, at_ms: int) -> Tar
             return Target()
         case ExtendDeadline():
             return _weigh_extend(plan, state, operation, at_ms)
+        case DecideApproval():
+            return weigh_decision(plan, state, operation, actor, at_ms) or Target(operation.step)
+        case MigrateSaga():
+            return Refusal("not_weighed", "version: a migration is weighed with the other definition at hand")
         case _:
             assert_never(operation)
 
@@ -134,12 +135,17 @@ def _weigh_retry(plan: Plan, state: SagaState, operation: RetryStep) -> Target |
         field = "input" if operation.step is None else "step"
         problem = f"{field}: a part of the saga's state was lost; retry it as a whole, without a step or an input"
         return Refusal("state_lost", problem)
-    target = _target(plan, state, operation.step)
+    target = _target(plan, state, operation.step, again=True)
     if isinstance(target, Refusal):
         return target
+    if target.step is None:
+        edited = Refusal("not_editable", f"input: {target.ref} is begun again as the definition says")
+        return target if operation.input is None else edited
     refusal = _not_open(state, target, "retry")
     if refusal is not None:
         return refusal
+    if operation.input is not None and target.step.participant == COORDINATOR:
+        return Refusal("not_editable", f"input: what {target.ref} asks for is what the definition says")
     if operation.input is not None and target.direction == "undo":
         return Refusal("not_editable", "input: a compensation gets the command that it undoes; it can't be edited")
     if operation.input is not None and target.track is not None and target.track.status != "rejected":
@@ -155,9 +161,11 @@ def _weigh_closing(plan: Plan, state: SagaState, operation: SkipStep | SettleCom
     if state.halted:
         problem = "a part of the saga's state was lost: nobody knows what is open. Retry the saga, then look again"
         return Refusal("state_lost", problem)
-    if isinstance(operation, SettleCompensation) and state.phase != "compensating":
-        return Refusal("not_compensating", "the saga is not going back: there is no compensation to settle")
     target = _target(plan, state, operation.step)
+    if isinstance(operation, SettleCompensation) and (isinstance(target, Refusal) or target.direction != "undo"):
+        going_back = state.phase != "running" or any(isinstance(mark, Scoped) for mark in state.marks.values())
+        if not going_back or isinstance(target, Target):
+            return Refusal("not_compensating", "the saga is not going back: there is no compensation to settle")
     if isinstance(target, Refusal):
         return target
     return _not_open(state, target, name_of(operation)) or target
@@ -194,19 +202,38 @@ def _weigh_extend(plan: Plan, state: SagaState, operation: ExtendDeadline, at_ms
     return Target()
 
 
-def _target(plan: Plan, state: SagaState, named: str | None) -> Target | Refusal:
+def _target(plan: Plan, state: SagaState, named: str | None, *, again: bool = False) -> Target | Refusal:
     stuck_on = None if state.stuck is None else state.stuck.step
     name = stuck_on if named is None else named
     if name is None:
         return Refusal("step_needed", "step: the saga is not stuck on a step; say which one")
-    step = plan.steps.get(name)
+    step = plan.step(name)
     if step is None:
-        near = difflib.get_close_matches(name, plan.steps, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; its steps are {', '.join(plan.steps)}"
-        return Refusal("unknown_step", f"step: {name!r} is not a step of {plan.label}{hint}")
-    direction: Direction = "do" if state.phase == "running" else "undo"
-    known = state.steps.get(name)
-    return Target(step, direction, None if known is None else known.track(direction))
+        # A wait or an approval in vain can be begun again, but there is nothing of it to skip or to undo.
+        return Target(name) if again and name == stuck_on else _no_step(plan, state, name)
+    direction: Direction = "undo" if going_back(plan, state, name) else "do"
+    found = state.steps.get(name)
+    return Target(name, step, direction, None if found is None else found.track(direction))
+
+
+def _no_step(plan: Plan, state: SagaState, name: str) -> Refusal:
+    spot = plan.spots.get(step_name(name))
+    if spot is not None and spot.step is None:
+        kind = str(type(spot.node).__struct_config__.tag)
+        return Refusal("not_a_step", f"step: {name} is a {kind}, not a step; there is nothing of it to be done by hand")
+    if spot is not None and spot.loops:
+        each = spot.name + "[0]" * len(spot.loops)
+        problem = f"step: {spot.name} stands in the for_each {', '.join(spot.loops)}: say which one, such as {each}"
+        return Refusal("unknown_step", problem)
+    known = [*plan.steps, *state.steps]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; its steps are {', '.join(plan.steps)}"
+    return Refusal("unknown_step", f"step: {name!r} is not a step of {plan.label}{hint}")
+
+
+def going_back(plan: Plan, state: SagaState, ref: str) -> bool:
+    """Whether a node's part of the saga is being undone, or has been; of a saga with nothing put away."""
+    return state.phase != "running" or any(scope in state.marks for scope in plan.scopes_around(ref))
 
 
 def _not_open(state: SagaState, target: Target, verb: str) -> Refusal | None:
@@ -256,7 +283,7 @@ def _payload_refused(draft: Draft, target: Target, operation: Operation) -> Refu
     try:
         check_body(bytes(payload), field=field)
         if isinstance(operation, SkipStep):
-            draft.plan.check_result(_name(target), draft.saga, payload)
+            draft.plan.check_result(draft.state.saga_id, _name(target), payload)
     except (LimitExceeded, UnresolvedPath) as error:
         return Refusal("invalid_payload", f"{field}: {error}")
     return None
@@ -271,7 +298,7 @@ def _carry_out(draft: Draft, target: Target, event: OperationRequested) -> None:
         draft.leave_behind(state.stuck.lost_version)
     draft.add(_audit(target, event))
     match operation:
-        case RetryStep() if target.step is None:
+        case RetryStep() if target.ref is None:
             _retry_whole(draft)
         case RetryStep():
             _retry_step(draft, target, operation)
@@ -291,6 +318,10 @@ def _carry_out(draft: Draft, target: Target, event: OperationRequested) -> None:
             draft.add(DeadlineExtended(_extended_to(state, operation, draft.at_ms) or 0))
         case AbandonSaga():
             end(draft, SagaEnded("abandoned", remaining=remaining_effects(state)))
+        case DecideApproval():
+            decide_approval(draft, operation, event.actor)
+        case MigrateSaga():
+            raise InvariantViolated("a migration was let pass without having been weighed")
         case _:
             assert_never(operation)
 
@@ -308,7 +339,7 @@ def _audit(target: Target, event: OperationRequested) -> OperatorActed:
         actor=event.actor,
         reason=event.reason,
         operation=name_of(operation),
-        step=target.step.name if target.step is not None else step_of(operation),
+        step=target.ref if target.ref is not None else step_of(operation),
         payload_digest=None if payload is None else hashlib.sha256(bytes(payload)).hexdigest(),
         evidence=operation.evidence if isinstance(operation, SettleCompensation) else None,
     )
@@ -320,13 +351,13 @@ def _retry_whole(draft: Draft) -> None:
     Whatever the participants did meanwhile stands on record there, and is answered from it. That an action still stands
     has to be asked: what was lost may have undone it, and then its participant refuses it.
     """
-    direction: Direction = "do" if draft.state.phase == "running" else "undo"
     draft.add(SagaReleased())
-    for name, known in list(draft.state.steps.items()):
-        track = known.track(direction)
-        if track is not None and (track.status == "asked" or (direction == "do" and track.status == "succeeded")):
-            draft.add(RetryGranted(name, direction))
-            draft.ask(draft.plan.steps[name], direction, track.attempt + 1)
+    for ref, known in list(draft.state.steps.items()):
+        direction, track = known.newest
+        done = direction == "do" and track.status == "succeeded" and not draft.going_back(ref)
+        if track.status == "asked" or done:
+            draft.add(RetryGranted(ref, direction))
+            draft.ask(draft.plan.steps[step_name(ref)], ref, direction, track.attempt + 1)
 
 
 def _retry_step(draft: Draft, target: Target, operation: RetryStep) -> None:
@@ -340,7 +371,7 @@ def _retry_step(draft: Draft, target: Target, operation: RetryStep) -> None:
         # Its command could not be made; once released, the frontier tries again.
         draft.add(SagaReleased())
     else:
-        draft.ask(draft.plan.steps[name], target.direction, track.attempt + 1)
+        draft.ask(draft.plan.steps[step_name(name)], name, target.direction, track.attempt + 1)
 
 
 def _compensate(draft: Draft, failure: Failure) -> None:
@@ -368,7 +399,10 @@ def _resume(draft: Draft, *, stopped: bool) -> None:
     deadline_ms = state.deadline_ms
     if stopped and deadline_ms is not None and state.paused is not None:
         deadline_ms += draft.at_ms - state.paused.clock_ms
-    draft.add(SagaResumed(deadline_ms))
+    # What the saga itself waits for has stood still with its clock.
+    shifts = stopped and state.paused is not None and state.marks
+    shift_ms = draft.at_ms - state.paused.since_ms if shifts and state.paused is not None else 0
+    draft.add(SagaResumed(deadline_ms, shift_ms))
 
 
 def remaining_effects(state: SagaState) -> tuple[str, ...]:
@@ -382,10 +416,14 @@ def remaining_effects(state: SagaState) -> tuple[str, ...]:
         "exhausted": "may have been done",
         "not_done": "probably not done",
     }
+    locks = {held.step for held in state.held if held.lock}
     found = {
         name: words[step.do.status]
         for name, step in state.steps.items()
-        if step.do.status in words and (step.undo is None or step.undo.status not in ("succeeded", "settled"))
+        # A lock is released whatever the end.
+        if name not in locks
+        and step.do.status in words
+        and (step.undo is None or step.undo.status not in ("succeeded", "settled"))
     }
     if state.stuck is not None and state.halted and state.stuck.step is not None:
         # Its participant answered what the store has forgotten to have asked for.
@@ -398,4 +436,4 @@ def _pivot_unknown(state: SagaState) -> bool:
 
 
 def _name(target: Target) -> str:
-    return "" if target.step is None else target.step.name
+    return target.ref or ""

@@ -12,6 +12,8 @@ watch    the outcome will be told
 tell     the outcome is told
 operate  an operator's request is weighed, and done or refused with the reason
 late     a fact for the history
+parent   what the saga that started this one asks for
+part     the saga that started this one has ended: the two have nothing more to do with each other
 refuse   the asker is told why not
 nothing  not even a fact
 """
@@ -23,6 +25,8 @@ from countermand.coordinator.core.events import (
     CancelRequested,
     CommandUnroutable,
     OperationRequested,
+    ParentEnded,
+    ParentRequested,
     ReplyReceived,
     SagaEvent,
     SignalReceived,
@@ -33,7 +37,20 @@ from countermand.coordinator.core.events import (
 from countermand.schemas.messages import Phase
 
 Move = Literal[
-    "begin", "answer", "settle", "fire", "keep", "turn", "watch", "tell", "operate", "late", "refuse", "nothing"
+    "begin",
+    "answer",
+    "settle",
+    "fire",
+    "keep",
+    "turn",
+    "watch",
+    "tell",
+    "operate",
+    "late",
+    "parent",
+    "part",
+    "refuse",
+    "nothing",
 ]
 
 Moves = Mapping[type[SagaEvent], Move]
@@ -47,6 +64,8 @@ _ENDED: Final[Moves] = {
     CancelRequested: "refuse",
     WatchRequested: "tell",
     OperationRequested: "refuse",
+    ParentRequested: "parent",
+    ParentEnded: "part",
 }
 
 PHASES: Final[Mapping[Phase | None, Moves]] = {
@@ -59,6 +78,8 @@ PHASES: Final[Mapping[Phase | None, Moves]] = {
         CancelRequested: "refuse",
         WatchRequested: "refuse",
         OperationRequested: "refuse",
+        ParentRequested: "parent",
+        ParentEnded: "nothing",
     },
     "running": {
         StartRequested: "answer",
@@ -69,6 +90,8 @@ PHASES: Final[Mapping[Phase | None, Moves]] = {
         CancelRequested: "turn",
         WatchRequested: "watch",
         OperationRequested: "operate",
+        ParentRequested: "parent",
+        ParentEnded: "part",
     },
     "compensating": {
         StartRequested: "answer",
@@ -79,6 +102,8 @@ PHASES: Final[Mapping[Phase | None, Moves]] = {
         CancelRequested: "answer",
         WatchRequested: "watch",
         OperationRequested: "operate",
+        ParentRequested: "parent",
+        ParentEnded: "part",
     },
     "completed": _ENDED,
     "compensated": _ENDED,

@@ -3,19 +3,25 @@
 An operation is listed exactly if `operations.weigh` lets it pass; an extension that needs a moment is weighed with one.
 """
 
-from typing import Final
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal, assert_never
 
 import msgspec
 
+from countermand.coordinator.core.approvals import open_approvals
 from countermand.coordinator.core.operations import Target, remaining_effects, weigh
-from countermand.coordinator.core.plan import Plan
+from countermand.coordinator.core.plan import Plan, places
 from countermand.coordinator.core.state import SagaState
 from countermand.coordinator.core.turning import pivot_stands
-from countermand.schemas.identifiers import Direction
+from countermand.schemas.identifiers import Direction, step_name, step_place
 from countermand.schemas.operations import (
     AbandonSaga,
     CompensateSaga,
+    DecideApproval,
     ExtendDeadline,
+    MigrateSaga,
     Operation,
     PauseSaga,
     ResumeSaga,
@@ -27,15 +33,24 @@ from countermand.schemas.operations import (
 
 _HOUR_MS: Final = 60 * 60 * 1000
 _ANY_EVIDENCE: Final = "?"
+_DECISIONS: Final[tuple[Literal["approved", "denied"], ...]] = ("approved", "denied")
+# Nobody reads more choices than this; each is found by its name all the same.
+INSTANCES_MAX: Final = 50
+# Of a loop's items, so many are named one by one.
+NEIGHBOURS_MAX: Final = 5
 
 
 class Possible(msgspec.Struct, frozen=True):
-    """One operation that would be accepted now. `step` and `direction` are null where it is about the whole saga."""
+    """One operation that would be accepted now. `step` and `direction` are null where it is about the whole saga.
+
+    `decision` is that of an approval.
+    """
 
     operation: str
     step: str | None
     direction: Direction | None
     effect: str
+    decision: Literal["approved", "denied"] | None = None
 
 
 def possible_operations(plan: Plan, state: SagaState, at_ms: int) -> list[Possible]:
@@ -44,20 +59,35 @@ def possible_operations(plan: Plan, state: SagaState, at_ms: int) -> list[Possib
         return []
     found: list[Possible] = []
     for operation in _candidates(plan, state, at_ms):
-        target = weigh(plan, state, operation, at_ms)
+        target = weigh(plan, state, operation, at_ms, _anybody(state, operation))
         if isinstance(target, Target):
-            step = None if target.step is None else target.step.name
             direction = None if target.step is None else target.direction
             effect = _effect(plan, state, operation, target)
-            found.append(Possible(name_of(operation), step, direction, effect))
+            decision = operation.decision if isinstance(operation, DecideApproval) else None
+            found.append(Possible(name_of(operation), target.ref, direction, effect, decision))
     return found
+
+
+def _anybody(state: SagaState, operation: Operation) -> str:
+    """Somebody who may do this, if it is for particular people."""
+    asked = open_approvals(state).get(operation.step) if isinstance(operation, DecideApproval) else None
+    return next((each for each in asked.assignees if each != asked.requester), "") if asked is not None else ""
 
 
 def _candidates(plan: Plan, state: SagaState, at_ms: int) -> list[Operation]:
     stuck_on = None if state.stuck is None else state.stuck.step
     # What the saga is stuck on comes first, in whatever order its steps were asked for.
-    names = sorted(plan.steps, key=lambda name: name != stuck_on)
-    operations: list[Operation] = [ResumeSaga(), *([RetryStep()] if state.halted else [])]
+    # Of steps in a loop, those that something is known of.
+    known = [ref for ref, step in state.steps.items() if ref not in plan.steps and not step.over]
+    named = [name for name in plan.steps if plan.step(name) is not None]
+    waited = [stuck_on] if stuck_on is not None and plan.step(stuck_on) is None and plan.spot(stuck_on) else []
+    names = sorted([*waited, *named, *known[:INSTANCES_MAX]], key=lambda name: name != stuck_on)
+    decisions: list[Operation] = [
+        DecideApproval(ref, decision, mark.digest, roles=mark.roles)
+        for ref, mark in open_approvals(state).items()
+        for decision in _DECISIONS
+    ]
+    operations: list[Operation] = [*decisions, ResumeSaga(), *([RetryStep()] if state.halted else [])]
     for name in names:
         operations += [RetryStep(name), SettleCompensation(_ANY_EVIDENCE, name), SkipStep(name)]
     return [*operations, CompensateSaga(), PauseSaga(), ExtendDeadline(by_ms=_HOUR_MS), AbandonSaga()]
@@ -88,25 +118,38 @@ def _effect(plan: Plan, state: SagaState, operation: Operation, target: Target) 
         case ExtendDeadline():
             return "gives the saga more time before it turns back" if state.deadline_ms else "gives the saga a deadline"
         case AbandonSaga():
-            remaining = ", ".join(remaining_effects(state)) or "none"
+            remaining = ", ".join(summed(remaining_effects(state))) or "none"
             return f"ends the saga as it is and undoes nothing; effects that remain: {remaining}"
+        case DecideApproval(decision="approved"):
+            return f"approves {_name(target)}, as {' or '.join(operation.roles) or 'an assignee'}; the saga goes on"
+        case DecideApproval():
+            return f"denies {_name(target)}; the saga takes the branch for that, or turns back if it has none"
+        case MigrateSaga(version=version):
+            return f"moves the saga to version {version} of its definition"
+        case _:
+            assert_never(operation)
 
 
 def _effect_of_retry(target: Target) -> str:
+    if target.step is None and target.ref is not None:
+        return f"begins {target.ref} again, with all of its time"
     if target.step is None:
         return "goes on from what the store still knows; participants answer from their records what they did already"
     if target.direction == "undo":
-        return f"asks {target.step.participant} again to undo {target.step.name}, under the same key"
+        return f"asks {target.step.participant} again to undo {target.ref}, under the same key"
     if target.track is not None and target.track.status == "rejected":
-        return f"asks {target.step.participant} again for {target.step.name}, under a new key; its input can be edited"
+        return f"asks {target.step.participant} again for {target.ref}, under a new key; its input can be edited"
     if target.track is None:
-        return f"tries again to make the command of {target.step.name}; its input can be given by hand"
-    return f"asks {target.step.participant} again for {target.step.name}, under the same key: it is done once at most"
+        return f"tries again to make the command of {target.ref}; its input can be given by hand"
+    return f"asks {target.step.participant} again for {target.ref}, under the same key: it is done once at most"
 
 
 def _effect_of_compensation(plan: Plan, state: SagaState) -> str:
-    done = [name for name, step in state.steps.items() if step.do.status != "rejected" and name in plan.steps]
-    order = ", ".join(reversed([name for name in plan.steps if name in done])) or "nothing"
+    done = [ref for ref, step in state.steps.items() if step.do.status != "rejected" and plan.step(ref) is not None]
+    written = {name: index for index, name in enumerate(plan.steps)}
+    # In the order of the definition, and of a loop's items; the last comes first.
+    done.sort(key=lambda ref: (written[step_name(ref)], [int(each[1:-1]) for each in places(step_place(ref))]))
+    order = ", ".join(_by_step(done[::-1])) or "nothing"
     if pivot_stands(plan, state) != "unanswered":
         return f"turns the saga back and undoes {order}"
     if state.stuck is not None and state.stuck.cause == "pivot_unknown":
@@ -115,5 +158,23 @@ def _effect_of_compensation(plan: Plan, state: SagaState) -> str:
     return f"turns the saga back as soon as {plan.pivot} has answered that it was not done"
 
 
+def summed(effects: Iterable[str]) -> list[str]:
+    """Effects that remain, those of a loop's items together: `ask_quote: done (87 items)`."""
+    counts: Counter[str] = Counter()
+    for effect in effects:
+        ref, _, how = effect.partition(": ")
+        counts[effect if not step_place(ref) else f"{step_name(ref)}[…]: {how}"] += 1
+    return [f"{text} ({count:,} items)" if "[…]" in text else text for text, count in counts.items()]
+
+
+def _by_step(refs: Sequence[str]) -> list[str]:
+    """Neighbours of the same name together: of a loop's items nobody reads each."""
+    found: list[str] = []
+    for _, group in itertools.groupby(refs, key=step_name):
+        each = list(group)
+        found += each if len(each) <= NEIGHBOURS_MAX else [f"{each[0]} … {each[-1]} ({len(each):,} items)"]
+    return found
+
+
 def _name(target: Target) -> str:
-    return "" if target.step is None else target.step.name
+    return target.ref or ""

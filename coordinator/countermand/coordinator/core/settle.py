@@ -4,26 +4,30 @@ A success of any attempt settles a step, because the key is the same for all of 
 participant vouches for the key. A failure counts only for the attempt that is out.
 """
 
+from countermand.coordinator.core.commands import BY_HAND_RESULT, is_lock
 from countermand.coordinator.core.draft import Draft
 from countermand.coordinator.core.events import CommandUnroutable
 from countermand.coordinator.core.journal import (
     AttemptFailed,
-    CompensationStarted,
     LostVersionSeen,
+    RetryGranted,
     SagaStuck,
     StepRejected,
     StepSucceeded,
 )
 from countermand.coordinator.core.retry import delay_ms, may_retry
-from countermand.coordinator.core.state import StuckCause, Track
-from countermand.schemas.definition import StepNode
-from countermand.schemas.identifiers import Direction, command_id
+from countermand.coordinator.core.state import OPEN, StuckCause, Track
+from countermand.coordinator.core.turning import fail, stick
+from countermand.schemas.definition import COORDINATOR, StepNode
+from countermand.schemas.identifiers import Direction, command_id, step_name
 from countermand.schemas.messages import Failed, Failure, Rejected, ReplyMessage, Succeeded
 
 # No store loses more of one saga than this; a reply that claims it is not worth going so far beyond.
 VERSIONS_LOST_MAX = 1_000_000
 
 _SETTLED = ("succeeded", "rejected")
+# Of an action of which this is known, a probe has nothing to tell any more.
+_ANSWERED = (*_SETTLED, "skipped")
 
 
 def settle_reply(draft: Draft, reply: ReplyMessage) -> None:
@@ -34,7 +38,7 @@ def settle_reply(draft: Draft, reply: ReplyMessage) -> None:
     if draft.state.halted:
         _take_halted(draft, reply)
         return
-    known = draft.state.steps.get(reply.step)
+    known = draft.step(reply.step)
     asked = None if known is None else known.track(reply.direction)
     beyond = asked is None or reply.attempt > asked.attempt or reply.saga_version > draft.version - 1
     if reply.saga_version <= draft.state.lost_until and (beyond or isinstance(reply.outcome, Failed)):
@@ -48,14 +52,18 @@ def settle_reply(draft: Draft, reply: ReplyMessage) -> None:
         believed = reply.saga_version if _may_be_lost(draft, reply) else 0
         draft.add(SagaStuck("state_lost", reply.step, detail, believed))
         return
-    step = draft.plan.steps[reply.step]
+    step = draft.plan.steps[step_name(reply.step)]
     track = draft.state.steps[reply.step].track(reply.direction)
     if track is None:
         draft.ignore(reply, "late")
-    elif reply.direction == "do":
-        _settle_do(draft, step, track, reply)
-    else:
-        _settle_undo(draft, step, track, reply)
+        return
+    match reply.direction:
+        case "do":
+            _settle_do(draft, step, track, reply)
+        case "undo":
+            _settle_undo(draft, step, track, reply)
+        case "probe":
+            _settle_probe(draft, step, track, reply)
 
 
 def _may_be_lost(draft: Draft, reply: ReplyMessage) -> bool:
@@ -74,8 +82,10 @@ def _take_halted(draft: Draft, reply: ReplyMessage) -> None:
 
 def is_genuine(draft: Draft, reply: ReplyMessage) -> bool:
     """Whether the reply repeats the secret of a command that was really sent, from the participant it was sent to."""
-    step = draft.plan.steps.get(reply.step)
-    if step is None or reply.participant != step.participant:
+    step = draft.plan.step(reply.step)
+    known = draft.step(reply.step)
+    route = None if known is None else known.route
+    if step is None or reply.participant != (step.participant if route is None else route.participant):
         return False
     return reply.command_id == command_id(draft.state.secret, reply.step, reply.direction, reply.attempt)
 
@@ -83,23 +93,27 @@ def is_genuine(draft: Draft, reply: ReplyMessage) -> bool:
 def settle_unroutable(draft: Draft, event: CommandUnroutable) -> None:
     """Counts an attempt that no queue took as failed, in doubt only if an earlier copy may be on its way."""
     known = draft.state.steps.get(event.step)
-    track = None if known is None else known.track(event.direction)
-    current = (draft.state.phase == "running") == (event.direction == "do") and not draft.state.halted
-    if track is None or track.status != "asked" or track.attempt != event.attempt or not current:
+    if known is None or draft.state.halted:
         return
-    step = draft.plan.steps[event.step]
-    failed = Failed("unroutable", f"no queue for participant {step.participant!r}", rolled_back=event.certain)
-    fail_attempt(draft, step, event.direction, track, failed, why="unroutable")
+    direction, track = known.newest
+    if (direction, track.status, track.attempt) != (event.direction, "asked", event.attempt):
+        return
+    participant = draft.plan.steps[step_name(event.step)].participant
+    failed = Failed("unroutable", f"no queue for participant {participant!r}", rolled_back=event.certain)
+    fail_attempt(draft, event.step, direction, track, failed, why="unroutable")
 
 
-def time_out(draft: Draft, step: StepNode, direction: Direction, track: Track) -> None:
+def time_out(draft: Draft, ref: str, direction: Direction, track: Track) -> None:
     """Ends an attempt that was not answered in time: whether it did anything is unknown."""
-    fail_attempt(draft, step, direction, track, Failed("timed_out"), why="timed_out")
+    step = draft.plan.steps[step_name(ref)]
+    failed = Failed("lock_timed_out", "others hold it") if is_lock(step) else Failed("timed_out")
+    fail_attempt(draft, ref, direction, track, failed, why="timed_out")
 
 
-def fail_attempt(draft: Draft, step: StepNode, direction: Direction, track: Track, failed: Failed, *, why: str) -> None:
+def fail_attempt(draft: Draft, ref: str, direction: Direction, track: Track, failed: Failed, *, why: str) -> None:
     """Ends an attempt: another one later, or giving up, each in its direction's way."""
-    policy = step.retry_policy(direction)
+    step = draft.plan.steps[step_name(ref)]
+    policy = step.retry_policy("do" if direction == "probe" else direction)
     doubtful = track.doubtful or not failed.rolled_back
     until_ms = 0
     if failed.retryable and may_retry(policy, track.attempt - track.forgiven):
@@ -107,19 +121,19 @@ def fail_attempt(draft: Draft, step: StepNode, direction: Direction, track: Trac
         pause = delay_ms(
             policy,
             draft.state.saga_id,
-            step.name,
+            ref,
             direction,
             track.attempt,
             failed.retry_after_ms,
             forgiven=track.forgiven,
         )
         until_ms = draft.at_ms + pause
-    elif direction == "undo" or step.kind == "retriable":
+    elif direction != "do" or step.kind == "retriable":
         then = "exhausted"
     else:
         then = "unknown" if doubtful else "not_done"
     entry = AttemptFailed(
-        step=step.name,
+        step=ref,
         direction=direction,
         attempt=track.attempt,
         why=why,  # type: ignore[arg-type]
@@ -131,11 +145,11 @@ def fail_attempt(draft: Draft, step: StepNode, direction: Direction, track: Trac
     )
     draft.add(entry)
     if then != "waiting":
-        _given_up(draft, step, direction, then, failed)
+        _given_up(draft, ref, direction, then, failed)
 
 
 def _settle_do(draft: Draft, step: StepNode, track: Track, reply: ReplyMessage) -> None:
-    known = draft.state.steps[step.name]
+    known = draft.state.steps[reply.step]
     undo = known.undo
     match reply.outcome:
         case _ if reply.attempt <= known.key_since:
@@ -148,15 +162,15 @@ def _settle_do(draft: Draft, step: StepNode, track: Track, reply: ReplyMessage) 
         case Succeeded(result=result) if undo is None or undo.status in ("waiting", "exhausted"):
             # While the saga goes back, a late success is still worth having: the next attempt to compensate learns the
             # result. A compensation that is out stays what it was: its command is the same whenever it is sent again.
-            draft.take_result(step.name, result)
-            draft.add(StepSucceeded(step.name, "do", reply.attempt))
-        case _ if undo is not None or draft.state.phase == "compensating":
+            draft.take_result(reply.step, result)
+            draft.add(StepSucceeded(reply.step, "do", reply.attempt))
+        case _ if undo is not None or draft.going_back(reply.step):
             draft.ignore(reply, "late")
         case Rejected(code=code, reason=reason):
-            draft.add(StepRejected(step.name, "do", reply.attempt, code, reason))
-            _rejected(draft, step, code, reason)
+            draft.add(StepRejected(reply.step, "do", reply.attempt, code, reason))
+            _rejected(draft, step, reply.step, Failure(code, reason, reply.step))
         case Failed() if track.status == "asked" and reply.attempt == track.attempt:
-            fail_attempt(draft, step, "do", track, reply.outcome, why="failed")
+            fail_attempt(draft, reply.step, "do", track, reply.outcome, why="failed")
         case Failed():
             draft.ignore(reply, "stale")
 
@@ -165,42 +179,84 @@ def _settle_undo(draft: Draft, step: StepNode, track: Track, reply: ReplyMessage
     match reply.outcome:
         case _ if track.status == "succeeded":
             draft.ignore(reply, "duplicate")
-        case Succeeded():
-            draft.add(StepSucceeded(step.name, "undo", reply.attempt))
-        case Rejected(code=code, reason=reason) if track.status in ("asked", "waiting"):
+        case Succeeded(result=result):
+            # A child saga may have been undone by a person; others say nothing here.
+            by_hand = step.participant == COORDINATOR and bytes(result) == BY_HAND_RESULT
+            draft.add(StepSucceeded(reply.step, "undo", reply.attempt, by_hand))
+        case Rejected(code=code, reason=reason) if track.status in OPEN:
             refusal = Failed(code, reason, retryable=False)
-            draft.add(AttemptFailed(step.name, "undo", reply.attempt, "failed", code, "exhausted", reason))
-            _stick(draft, "compensation_rejected", step.name, refusal)
+            draft.add(AttemptFailed(reply.step, "undo", reply.attempt, "failed", code, "exhausted", reason))
+            _stick(draft, "compensation_rejected", reply.step, refusal)
         case Failed() if track.status == "asked" and reply.attempt == track.attempt:
-            fail_attempt(draft, step, "undo", track, reply.outcome, why="failed")
+            fail_attempt(draft, reply.step, "undo", track, reply.outcome, why="failed")
         case _:
             draft.ignore(reply, "stale")
 
 
-def _rejected(draft: Draft, step: StepNode, code: str, reason: str) -> None:
-    if draft.state.phase != "running":
+def _settle_probe(draft: Draft, step: StepNode, track: Track, reply: ReplyMessage) -> None:
+    """Takes in what became of an action that was given up in doubt."""
+    known = draft.state.steps[reply.step]
+    match reply.outcome:
+        case _ if track.status in _SETTLED:
+            draft.ignore(reply, "duplicate")
+        case _ if known.undo is not None or known.do.status in _ANSWERED:
+            draft.ignore(reply, "late")
+        case Succeeded(result=result):
+            draft.take_result(reply.step, result)
+            draft.add(StepSucceeded(reply.step, "probe", reply.attempt))
+        case Rejected(code=code, reason=reason):
+            draft.add(StepRejected(reply.step, "probe", reply.attempt, code, reason))
+            if not draft.going_back(reply.step):
+                _rejected(draft, step, reply.step, Failure(known.do.error or code, reason, reply.step))
+        case Failed() if (
+            known.newest == ("probe", track) and track.status == "asked" and reply.attempt == track.attempt
+        ):
+            fail_attempt(draft, reply.step, "probe", track, reply.outcome, why="failed")
+        case Failed():
+            draft.ignore(reply, "stale")
+
+
+def _rejected(draft: Draft, step: StepNode, ref: str, failure: Failure) -> None:
+    if draft.going_back(ref):
         return
     if step.kind == "retriable":
-        _stick(draft, "forward_rejected", step.name, Failed(code, reason))
+        _stick(draft, "forward_rejected", ref, Failed(failure.code, failure.reason))
     else:
-        draft.add(CompensationStarted(Failure(code, reason, step.name)))
+        fail(draft, failure, ref)
 
 
-def _given_up(draft: Draft, step: StepNode, direction: Direction, then: str, failed: Failed) -> None:
+def _given_up(draft: Draft, ref: str, direction: Direction, then: str, failed: Failed) -> None:
+    step = draft.plan.steps[step_name(ref)]
     if direction == "undo":
-        _stick(draft, "compensation_exhausted", step.name, failed)
+        _stick(draft, "compensation_exhausted", ref, failed)
+    elif direction == "probe":
+        if not draft.going_back(ref):
+            # What went wrong is what the action said; that its participant doesn't know more adds nothing.
+            code = draft.state.steps[ref].do.error or failed.code
+            _doubted(draft, step, ref, Failed(code, failed.reason))
     elif step.kind == "retriable":
-        _stick(draft, "forward_exhausted", step.name, failed)
-    elif step.kind == "pivot" and then == "unknown":
-        _stick(draft, "pivot_unknown", step.name, failed)
+        _stick(draft, "forward_exhausted", ref, failed)
+    elif then == "unknown" and step.on_unknown == "probe":
+        _probe(draft, step, ref)
     else:
-        draft.add(CompensationStarted(Failure(failed.code, failed.reason, step.name)))
+        _doubted(draft, step, ref, failed)
+
+
+def _probe(draft: Draft, step: StepNode, ref: str) -> None:
+    """Asks the participant what became of an action that was given up in doubt."""
+    before = draft.state.steps[ref].probe
+    if before is not None:
+        draft.add(RetryGranted(ref, "probe"))
+    draft.ask(step, ref, "probe", 1 if before is None else before.attempt + 1)
+
+
+def _doubted(draft: Draft, step: StepNode, ref: str, failed: Failed) -> None:
+    """An action was given up, and nobody can say more of it."""
+    if step.kind == "pivot" and draft.state.steps[ref].do.status == "unknown":
+        _stick(draft, "pivot_unknown", ref, failed)
+    else:
+        fail(draft, Failure(failed.code, failed.reason, ref), ref)
 
 
 def _stick(draft: Draft, cause: StuckCause, step: str, failed: Failed) -> None:
-    # The first cause is told; the others stand in the history and show once it is settled. Newer word of the same step
-    # takes the place of the older.
-    stuck = draft.state.stuck
-    if stuck is None or stuck.step == step:
-        detail = f"{failed.code}: {failed.reason}" if failed.reason else failed.code
-        draft.add(SagaStuck(cause, step, detail))
+    stick(draft, cause, step, f"{failed.code}: {failed.reason}" if failed.reason else failed.code)

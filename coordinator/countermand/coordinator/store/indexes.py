@@ -13,8 +13,9 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from countermand.coordinator.core.state import SagaState, Stuck, StuckCause
+from countermand.coordinator.core.state import Approval, SagaState, Stuck, StuckCause
 from countermand.coordinator.ports import SagaQuery
+from countermand.schemas.identifiers import step_name
 from countermand.schemas.messages import Phase
 
 PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
@@ -23,6 +24,7 @@ CAUSES: Final[tuple[StuckCause, ...]] = get_args(StuckCause)
 
 PAUSED: Final = "hold:paused"
 STUCK_ANY: Final = "stuck:any"
+APPROVAL_ANY: Final = "approval:any"
 GROUP: Final = "group:"
 MOTION: Final = "motion:"
 
@@ -65,7 +67,8 @@ def stuck_code(state: SagaState, stuck: Stuck) -> str:
     """The error code on which a saga is stuck: its step's, or the one with which the detail begins; may be empty."""
     step = None if stuck.step is None else state.steps.get(stuck.step)
     if step is not None and stuck.cause not in _CAUSES_OF_OUR_OWN:
-        track = step.undo if step.undo is not None and state.phase == "compensating" else step.do
+        # Also in a saga that goes forward: a scope of it may be on its way back.
+        track = step.do if step.undo is None else step.undo
         if track.error:
             return track.error[:CODE_MAX]
     first = _CODE_FIRST.match(stuck.detail)
@@ -84,11 +87,31 @@ def index_entries(state: SagaState) -> list[Entry]:
         entries.append(Entry(PAUSED, started_ms))
     if state.stuck is not None:
         entries += _stuck_entries(state, state.stuck)
-    return entries
+    return [*entries, *(Entry(name, started_ms) for name in _approval_names(state))]
+
+
+def approval_for_role(role: str) -> str:
+    """The index of the sagas in which an approval is open that somebody with this role may decide."""
+    return f"approval-role:{quote(role, safe='')}"
+
+
+def approval_for_person(person: str) -> str:
+    """The index of the sagas in which an approval is open that this person may decide, whatever their role."""
+    return f"approval-to:{quote(person, safe='')}"
+
+
+def _approval_names(state: SagaState) -> list[str]:
+    asked = [mark for mark in state.marks.values() if isinstance(mark, Approval) and mark.status == "open"]
+    if not asked:
+        return []
+    roles = {role for mark in asked for role in mark.roles}
+    people = {person for mark in asked for person in mark.assignees}
+    return [APPROVAL_ANY, *map(approval_for_role, sorted(roles)), *map(approval_for_person, sorted(people))]
 
 
 def _stuck_entries(state: SagaState, stuck: Stuck) -> list[Entry]:
-    group = GroupName(state.definition, stuck.cause, stuck.step or "", stuck_code(state, stuck))
+    # By the definition's name for it: of a loop, not each item is a group of its own.
+    group = GroupName(state.definition, stuck.cause, step_name(stuck.step or ""), stuck_code(state, stuck))
     names = (STUCK_ANY, f"stuck:{stuck.cause}", f"stuck-step:{group.step}", f"stuck-error:{quote(group.code, safe='')}")
     return [*(Entry(name, state.started_ms) for name in names), Entry(group.index, stuck.since_ms, counted=True)]
 
@@ -111,6 +134,11 @@ def conditions(query: SagaQuery, labels: Iterable[str] = ()) -> Conditions:
         found[f"step:{query.stuck_step}"] = (f"stuck-step:{query.stuck_step}",)
     if query.stuck_error is not None:
         found[f"error:{query.stuck_error}"] = (f"stuck-error:{quote(query.stuck_error[:CODE_MAX], safe='')}",)
+    if query.approval is not None:
+        index = APPROVAL_ANY if query.approval == "any" else approval_for_role(query.approval)
+        found[f"approval:{query.approval}"] = (index,)
+    if query.assignee is not None:
+        found[f"assignee:{query.assignee}"] = (approval_for_person(query.assignee),)
     if query.paused:
         found[PAUSED] = (PAUSED,)
     if query.in_motion:

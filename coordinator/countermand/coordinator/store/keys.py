@@ -38,6 +38,13 @@ class Keys(msgspec.Struct, frozen=True):
     def catalogue(self, partition: int) -> str:
         return f"{self.prefix(partition)}catalogue"
 
+    def gate(self, target: str) -> str:
+        """A gate or a mailbox, by its id."""
+        return f"{self.prefix(self.partition(target))}gate:{target}"
+
+    def locks(self, partition: int) -> str:
+        return f"{self.prefix(partition)}locks"
+
     def definitions(self, part: str) -> str:
         return f"cm:{{{self.namespace}:definitions}}:{part}"
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from countermand.coordinator.core.evolve import wake_at
-from countermand.coordinator.core.journal import Record, SagaEnded
-from countermand.coordinator.core.state import Saga, SagaState
+from countermand.coordinator.core.journal import Record
+from countermand.coordinator.core.state import EVERYTHING, INPUT, OUTCOME, SagaState
 from countermand.coordinator.ports import (
     Announced,
     Census,
@@ -29,8 +29,10 @@ from countermand.coordinator.ports import (
     StuckGroup,
 )
 from countermand.coordinator.store.indexes import PHASES_IN_MOTION, Entry, index_entries
+from countermand.coordinator.store.memory_gates import MemoryGateStore
 from countermand.coordinator.store.memory_listing import MemoryListing
 from countermand.coordinator.store.memory_registry import MemoryRegistry
+from countermand.coordinator.store.parts import WHOLE_FIELDS_MAX, may_be_retired, read_parts, stored_parts
 from countermand.schemas.definition import Definition, canonical, decode_definition, definition_hash
 from countermand.schemas.messages import AnnounceMessage
 
@@ -50,18 +52,20 @@ class _Row(msgspec.Struct):
     wake_at_ms: int | None = None
     guard: int | None = None
     index: list[Entry] = []
-    results: dict[str, bytes] = {}
-    edits: dict[str, bytes] = {}
-    outcome: bytes | None = None
+    parts: dict[str, bytes] = {}
 
 
 class MemorySagaStore:
     """The saga store without a server. `now_ms` is its clock; it can be moved at will."""
 
-    def __init__(self, *, retention_ms: int, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, *, retention_ms: int, now_ms: Callable[[], int], whole_fields_max: int = WHOLE_FIELDS_MAX
+    ) -> None:
         self._retention_ms = retention_ms
+        self._whole_fields_max = whole_fields_max
         self._now_ms = now_ms
         self._registry = MemoryRegistry(now_ms)
+        self.gates = MemoryGateStore(now_ms)
         self._rows: dict[str, _Row] = {}
         self._histories: dict[str, list[bytes]] = {}
         self._due: dict[str, int] = {}
@@ -81,8 +85,12 @@ class MemorySagaStore:
     # --- sagas
 
     async def load(self, saga_ids: Sequence[str]) -> list[Loaded | None]:
-        rows = [self._rows.get(saga_id) for saga_id in saga_ids]
-        return [None if row is None else _loaded(row) for row in rows]
+        found = await self.load_parts([(saga_id, EVERYTHING) for saga_id in saga_ids])
+        return [None if loaded is None else Loaded(loaded.saga.whole(), loaded.guard) for loaded in found]
+
+    async def load_parts(self, wanted: Sequence[tuple[str, frozenset[str] | None]]) -> list[Loaded | None]:
+        rows = [(self._rows.get(saga_id), parts) for saga_id, parts in wanted]
+        return [None if row is None else _loaded(row, parts, self._whole_fields_max) for row, parts in rows]
 
     async def commit(self, commits: Sequence[Commit]) -> list[CommitAnswer]:
         return [self._commit(commit) for commit in commits]
@@ -100,10 +108,9 @@ class MemorySagaStore:
         row.version, row.token, row.state, row.wake_at_ms = state.version, commit.token, encoded, commit.wake_at_ms
         if commit.guard_ms is not None and row.guard is None:
             row.guard = state.version
-        row.results = {**row.results, **{step: bytes(result) for step, result in commit.results.items()}}
-        row.edits = {**row.edits, **{step: bytes(edit) for step, edit in commit.edits.items()}}
+        row.parts = {**row.parts, **dict(stored_parts(commit.parts))}
         if state.ended and saga.outcome is not None:
-            row.outcome = bytes(saga.outcome)
+            row.parts[OUTCOME] = bytes(saga.outcome)
         self._rows[state.saga_id] = row
         self._histories.setdefault(state.saga_id, []).extend(records)
         if commit.guard_ms is not None:
@@ -113,7 +120,7 @@ class MemorySagaStore:
         else:
             self._put_due(state.saga_id, commit.wake_at_ms)
         self._put_index(state.saga_id, row, index_entries(state))
-        if any(isinstance(record.entry, SagaEnded) for record in commit.records):
+        if may_be_retired(commit):
             self._retire[state.saga_id] = self._now_ms() + self._retention_ms
         return Committed(taken_over)
 
@@ -240,9 +247,13 @@ class MemorySagaStore:
         return len(past)
 
 
-def _loaded(row: _Row) -> Loaded:
-    results = {step: msgspec.Raw(result) for step, result in row.results.items()}
-    edits = {step: msgspec.Raw(edit) for step, edit in row.edits.items()}
-    outcome = None if row.outcome is None else msgspec.Raw(row.outcome)
-    saga = Saga(_state_decoder.decode(row.state), msgspec.Raw(row.input), results, outcome, edits)
-    return Loaded(saga, row.guard)
+def _loaded(row: _Row, wanted: frozenset[str] | None, whole_fields_max: int) -> Loaded:
+    state = _state_decoder.decode(row.state)
+    if wanted == EVERYTHING or len(row.parts) <= whole_fields_max:
+        parts, input_, looked_for = row.parts, row.input, None
+    else:
+        looked_for = wanted or frozenset()
+        parts = {name: row.parts[name] for name in looked_for if name in row.parts}
+        input_ = row.input if INPUT in looked_for else b""
+    fields = {name.encode(): value for name, value in parts.items()}
+    return Loaded(read_parts(state, input_, fields, looked_for), row.guard)

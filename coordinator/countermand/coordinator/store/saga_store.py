@@ -11,8 +11,8 @@ from typing import Any, Final, Literal, cast
 import msgspec
 
 from countermand.coordinator.core.evolve import wake_at
-from countermand.coordinator.core.journal import Record, SagaEnded
-from countermand.coordinator.core.state import Saga, SagaState
+from countermand.coordinator.core.journal import Record
+from countermand.coordinator.core.state import EVERYTHING, SagaState
 from countermand.coordinator.ports import (
     Announced,
     Census,
@@ -31,19 +31,19 @@ from countermand.coordinator.ports import (
     StuckGroup,
 )
 from countermand.coordinator.store.connection import Call, connect, run_all, store_errors
+from countermand.coordinator.store.gate_store import RedisGateStore
 from countermand.coordinator.store.indexes import PHASES_IN_MOTION, index_entries
 from countermand.coordinator.store.keys import Keys
 from countermand.coordinator.store.listing import RedisListing
+from countermand.coordinator.store.parts import WHOLE_FIELDS_MAX, may_be_retired, read_parts, stored_parts
 from countermand.coordinator.store.registry import RedisRegistry
-from countermand.coordinator.store.scripts import CLAIM_DUE, COMMIT, PUT_DUE, RETIRE, SAVE_DEFINITION, SETTLE
+from countermand.coordinator.store.scripts import CLAIM_DUE, COMMIT, LOAD, PUT_DUE, RETIRE, SAVE_DEFINITION, SETTLE
 from countermand.schemas.definition import Definition, canonical, decode_definition, definition_hash
 from countermand.schemas.errors import InvariantViolated, SagaUnreadable, StoreUnavailable
 from countermand.schemas.messages import AnnounceMessage
 
 Durability = Literal["memory", "fsync", "replicated"]
 
-RESULT: Final = "r:"
-EDIT: Final = "e:"
 # How long a write may wait for the disk or for the replicas before it counts as uncertain.
 DURABLE_TIMEOUT_MS: Final = 5_000
 
@@ -72,12 +72,15 @@ class RedisSagaStore:
         durability: Durability = "memory",
         waitaof: bool = False,
         replicas: int = 1,
+        whole_fields_max: int = WHOLE_FIELDS_MAX,
     ) -> None:
         self.keys = Keys(namespace, partitions)
         self.client = connect(url, timeout_s=timeout_s)
         self._listing = RedisListing(self.client, self.keys)
         self._registry = RedisRegistry(self.client, self.keys)
+        self.gates = RedisGateStore(self.client, self.keys, self._run_durably)
         self._retention_ms = retention_ms
+        self._whole_fields_max = whole_fields_max
         self._durable: list[tuple[str | int, ...]] = []
         self._durable_copies = 0
         if durability == "replicated":
@@ -103,31 +106,44 @@ class RedisSagaStore:
     # --- sagas
 
     async def load(self, saga_ids: Sequence[str]) -> list[Loaded | None]:
-        found = await self._fields(saga_ids)
-        return [_loaded(saga_id, fields) if fields else None for saga_id, fields in zip(saga_ids, found, strict=True)]
+        found = await self.load_parts([(saga_id, EVERYTHING) for saga_id in saga_ids])
+        return [None if loaded is None else Loaded(loaded.saga.whole(), loaded.guard) for loaded in found]
+
+    async def load_parts(self, wanted: Sequence[tuple[str, frozenset[str] | None]]) -> list[Loaded | None]:
+        answers = await self._read(wanted)
+        return [
+            None if answer[0] == b"none" else _loaded(saga_id, *_fields(answer, parts))
+            for (saga_id, parts), answer in zip(wanted, answers, strict=True)
+        ]
 
     async def _readable(self, saga_ids: Sequence[str]) -> list[Loaded]:
-        """Those of the sagas that are there and can be read."""
+        """Those of the sagas that are there and can be read, as far as their states."""
         readable: list[Loaded] = []
-        for saga_id, fields in zip(saga_ids, await self._fields(saga_ids), strict=True):
+        answers = await self._read([(saga_id, None) for saga_id in saga_ids])
+        for saga_id, answer in zip(saga_ids, answers, strict=True):
             # One damaged saga must not hide the others from a list; loading it by its id says what is wrong.
             with contextlib.suppress(SagaUnreadable):
-                readable += [_loaded(saga_id, fields)] if fields else []
+                readable += [] if answer[0] == b"none" else [_loaded(saga_id, *_fields(answer, None))]
         return readable
 
-    async def _fields(self, saga_ids: Sequence[str]) -> list[dict[bytes, bytes]]:
-        async with store_errors():
-            pipe = self.client.pipeline(transaction=False)
-            for saga_id in saga_ids:
-                pipe.hgetall(self.keys.saga(saga_id))
-            found: list[dict[bytes, bytes]] = await pipe.execute()
-        return found
+    async def _read(self, wanted: Sequence[tuple[str, frozenset[str] | None]]) -> list[list[bytes]]:
+        calls = [
+            Call(LOAD, (self.keys.saga(saga_id),), _load_arguments(parts, self._whole_fields_max))
+            for saga_id, parts in wanted
+        ]
+        answers, _ = await run_all(self.client, calls)
+        return answers
 
     async def commit(self, commits: Sequence[Commit]) -> list[CommitAnswer]:
         calls = [self._commit_call(commit) for commit in commits]
         answers, durable = await run_all(self.client, calls, after=self._durable)
         self._require_durable(durable)
         return [_commit_answer(answer) for answer in answers]
+
+    async def _run_durably(self, calls: Sequence[Call]) -> list[Any]:
+        answers, durable = await run_all(self.client, calls, after=self._durable)
+        self._require_durable(durable)
+        return answers
 
     def _require_durable(self, answers: list[Any]) -> None:
         for answer in answers:
@@ -143,12 +159,8 @@ class RedisSagaStore:
             fields += ["i", bytes(saga.input)]
         if state.ended and saga.outcome is not None:
             fields += ["o", bytes(saga.outcome)]
-        for step, result in commit.results.items():
-            fields += [RESULT + step, bytes(result)]
-        for step, edit in commit.edits.items():
-            fields += [EDIT + step, bytes(edit)]
-        # Asked of the records: facts that come after the end, in the same commit, move the saga's last change on.
-        ends = any(isinstance(record.entry, SagaEnded) for record in commit.records)
+        for name, value in stored_parts(commit.parts):
+            fields += [name, value]
         return Call(
             COMMIT,
             (
@@ -168,7 +180,7 @@ class RedisSagaStore:
                 "" if commit.guard_ms is None else str(commit.guard_ms),
                 msgspec.json.encode(index_entries(state)),
                 self.keys.index_prefix(partition),
-                str(self._retention_ms) if ends else "",
+                str(self._retention_ms) if may_be_retired(commit) else "",
                 str(len(fields)),
                 *fields,
                 *(_record_encoder.encode(record) for record in commit.records),
@@ -312,22 +324,31 @@ class RedisSagaStore:
         return sum(answers)
 
 
-def _loaded(saga_id: str, fields: dict[bytes, bytes]) -> Loaded:
+def _load_arguments(parts: frozenset[str] | None, whole_fields_max: int) -> tuple[str | int, ...]:
+    if parts is None:
+        return (whole_fields_max,)
+    return (whole_fields_max, *sorted(parts)) if parts else (-1,)
+
+
+def _fields(answer: list[bytes], parts: frozenset[str] | None) -> tuple[dict[bytes, bytes], frozenset[str] | None]:
+    """The fields that were loaded, and which were looked for; null if all are there."""
+    kind, *values = answer
+    if kind == b"whole":
+        return dict(zip(values[::2], values[1::2], strict=True)), None
+    wanted = parts or frozenset()
+    names = [b"v", b"s", b"g", *(name.encode() for name in sorted(wanted))]
+    return {name: value for name, value in zip(names, values, strict=True) if value is not None}, wanted
+
+
+def _loaded(saga_id: str, fields: dict[bytes, bytes], looked_for: frozenset[str] | None) -> Loaded:
     try:
         state = _state_decoder.decode(fields[b"s"])
-        input_ = msgspec.Raw(fields[b"i"])
+        input_ = fields[b"i"] if looked_for is None else fields.get(b"i", b"")
+        saga = read_parts(state, input_, fields, looked_for)
     except (KeyError, msgspec.DecodeError) as error:
         raise SagaUnreadable(saga_id, f"{type(error).__name__}: {error}") from error
-    results, edits = _payloads(fields, RESULT), _payloads(fields, EDIT)
-    outcome = fields.get(b"o")
     guard = fields.get(b"g")
-    saga = Saga(state, input_, results, None if outcome is None else msgspec.Raw(outcome), edits)
     return Loaded(saga, None if guard is None else int(guard))
-
-
-def _payloads(fields: dict[bytes, bytes], kind: str) -> dict[str, msgspec.Raw]:
-    mark = kind.encode()
-    return {name[len(mark) :].decode(): msgspec.Raw(value) for name, value in fields.items() if name.startswith(mark)}
 
 
 def _commit_answer(answer: list[bytes]) -> CommitAnswer:

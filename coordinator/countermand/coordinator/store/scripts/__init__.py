@@ -21,6 +21,7 @@ def _read(name: str) -> Script:
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
+LOAD: Final = _read("load_v1")
 COMMIT: Final = _read("commit_v2")
 CLAIM_DUE: Final = _read("claim_due_v1")
 SETTLE: Final = _read("settle_v1")
@@ -28,5 +29,6 @@ PUT_DUE: Final = _read("put_due_v1")
 RETIRE: Final = _read("retire_v1")
 PAGE: Final = _read("page_v1")
 SAVE_DEFINITION: Final = _read("save_definition_v1")
+GATE_COMMIT: Final = _read("gate_commit_v1")
 ANNOUNCE: Final = _read("announce_v2")
 FORGET_ANNOUNCED: Final = _read("forget_announced_v1")

@@ -1,0 +1,1 @@
+"""Tests of gates and mailboxes need no fixtures of their own."""
