@@ -12,6 +12,7 @@ export class Rejected extends Error {
 const succeeded = (result = null) => ({ state: "succeeded", result });
 const failed = (code, more = {}) => ({ state: "failed", code, ...more });
 const rejected = (code, reason = "") => ({ state: "rejected", code, reason });
+const notDone = () => rejected("not_done", "nothing was done under this key");
 
 // B1: one decision about a key after the other.
 export function admitted(command, handlers) {
@@ -26,8 +27,9 @@ export function admitted(command, handlers) {
 async function decided(command, handlers) {
   const { key, direction } = command;
   const found = rows.get(key) ?? { do: null, undo: null };
-  const answer = (direction === "do" ? doAnswer : undoAnswer)(found, command);
+  const answer = { do: doAnswer, undo: undoAnswer, probe: probeAnswer }[direction](found, command);
   if (answer) return answer;
+  if (direction === "probe") return { outcome: await asked(command, handlers, found.do) };
   rows.set(key, direction === "do" ? { do: { state: "begun" }, undo: null } : { do: found.do, undo: { state: "begun" } });
   const outcome = await run(command, handlers, found.do);
   // B2: a failure leaves what it found, so that the next attempt runs.
@@ -52,6 +54,32 @@ function undoAnswer(found, { key }) {
     return { outcome: succeeded() };
   }
   return null;
+}
+
+function probeAnswer(found, { deadline }) {
+  const closed = ["rejected", "tombstone"].includes(found.do?.state) || found.undo?.state === "succeeded";
+  if (closed) return { outcome: notDone(), replayed: true };
+  if (found.do?.state === "succeeded") return { outcome: found.do, replayed: true };
+  if (found.undo) return { outcome: failed("in_progress", { retry_after_ms: 1000 }) };
+  return deadline + 1000 < Date.now() ? { outcome: failed("expired") } : null; // C15
+}
+
+async function asked({ key, text, action }, handlers, before) {
+  const kept = (row, outcome) => (rows.set(key, { do: row, undo: null }), outcome);
+  const closed = () => kept({ state: "tombstone" }, notDone());
+  if (!handlers[action]?.probe) return before ? failed("unknown", { retryable: false }) : closed(); // B11
+  let body;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    return failed("malformed_command");
+  }
+  try {
+    const found = await handlers[action].probe(body, key); // B10
+    return found === null ? closed() : kept(succeeded(found), succeeded(found));
+  } catch (error) {
+    return failed(error instanceof Rejected ? error.code : error.constructor.name);
+  }
 }
 
 async function run({ key, text, action, direction }, handlers, before) {

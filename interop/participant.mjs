@@ -11,28 +11,37 @@ const own = `${prefix}.participant.${name}`;
 const tell = (event, detail = {}) => console.log(JSON.stringify({ event, ...detail }));
 
 // What it can do. An effect is a line on its standard output.
-const stumbled = new Set();
+const stumbled = new Set(), lost = new Set(), paid = new Map();
 const handlers = {
   pay: {
-    do({ amount, stumbles }, key) {
+    do({ amount, stumbles, loses }, key) {
       if (amount > 100) throw new Rejected("insufficient_funds", "100 is all there is");
       if (stumbles && !stumbled.has(key)) {
         stumbled.add(key);
         throw new TypeError("not this time");
       }
-      tell("effect", { key, direction: "do" });
-      return { payment: `p-${key}`, amount };
+      if (!paid.has(key)) tell("effect", { key, direction: "do" });
+      paid.set(key, { payment: `p-${key}`, amount });
+      if (loses && !lost.has(key)) {
+        lost.add(key);
+        throw new TypeError("nobody hears of it");
+      }
+      return paid.get(key);
     },
-    undo: (command, result, key) => tell("effect", { key, direction: "undo", result }),
+    undo(command, result, key) {
+      paid.delete(key);
+      tell("effect", { key, direction: "undo", result });
+    },
+    probe: (command, key) => paid.get(key) ?? null,
   },
 };
 
 // --- reading: C1, C2, L1
 
-const NAME = /^[a-z][a-z0-9_]{0,63}$/, WHOLE = /^[0-9]{1,18}$/, TEXT = /^[^]+$/;
+const NAME = /^[a-z][a-z0-9_]{0,63}$/, STEP = /^[a-z][a-z0-9_]{0,63}(\[(0|[1-9][0-9]{0,4})\]){0,3}$/, WHOLE = /^[0-9]{1,18}$/, TEXT = /^[^]+$/;
 const NEEDED = {
-  sagaprotocol: /^1$/, type: /^countermand\.command$/, sagaid: /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/, sagastep: NAME,
-  sagaparticipant: /^[a-z][a-z0-9_-]{0,63}$/, sagadirection: /^(do|undo)$/, sagaattempt: /^(?=.{1,18}$)0*[1-9][0-9]*$/,
+  sagaprotocol: /^1$/, type: /^countermand\.command$/, sagaid: /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/, sagastep: STEP,
+  sagaparticipant: /^[a-z][a-z0-9_-]{0,63}$/, sagadirection: /^(do|undo|probe)$/, sagaattempt: /^(?=.{1,18}$)0*[1-9][0-9]*$/,
   sagakey: TEXT, sagacommandid: TEXT, sagaversion: WHOLE, sagadef: TEXT, sagaaction: NAME, sagadeadline: WHOLE,
 };
 const REPEATED = ["id", "step", "participant", "direction", "attempt", "key", "commandid", "version"];

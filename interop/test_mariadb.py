@@ -18,6 +18,7 @@ from protocol.test_sql import (
     test_a_clean_up_takes_both_rows_of_a_key_or_neither,
     test_any_sequence_gets_the_same_verdicts,
     test_every_record_gets_the_same_verdict,
+    test_what_a_probe_finds_is_kept,
 )
 from support.postgres import unprivileged_account
 from support.server import HOST, Server
@@ -27,6 +28,7 @@ __all__ = [
     "test_a_clean_up_takes_both_rows_of_a_key_or_neither",
     "test_any_sequence_gets_the_same_verdicts",
     "test_every_record_gets_the_same_verdict",
+    "test_what_a_probe_finds_is_kept",
 ]
 
 FOLDERS = ("/usr/sbin", "/usr/bin")

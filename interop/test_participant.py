@@ -16,7 +16,7 @@ from countermand.participants.errors import Rejected as Refusal
 from countermand.participants.inboxes.memory import MemoryInbox
 from countermand.participants.participant import Participant
 from countermand.schemas.contract import Command
-from countermand.schemas.identifiers import Direction, step_key
+from countermand.schemas.identifiers import DIRECTIONS, Direction, step_key
 from countermand.schemas.messages import CommandMessage, Failed, Rejected, ReplyMessage, Succeeded
 from node_bank import Desk, NodeBank
 from support import DevelopmentServer, RabbitServer, eventually
@@ -34,6 +34,7 @@ class Paid(msgspec.Struct, frozen=True):
 class Pay(Command[Paid], participant="bank"):
     amount: int
     stumbles: bool = False
+    loses: bool = False
 
 
 @pytest.fixture
@@ -57,17 +58,18 @@ def command(
     action: str = "pay",
     body: bytes = b'{"amount":7}',
     late: bool = False,
+    step: str = "pay",
 ) -> CommandMessage:
-    carried = body if direction == "do" else b'{"command":' + body + b',"result":null}'
+    carried = body if direction != "undo" else b'{"command":' + body + b',"result":null}'
     return CommandMessage(
         saga_id=saga_id,
         definition="shop@1",
-        step="pay",
+        step=step,
         participant="bank",
         action=action,
         direction=direction,
         attempt=attempt,
-        key=step_key(saga_id, "pay", key_since),
+        key=step_key(saga_id, step, key_since),
         command_id=f"{saga_id}-{direction}-{attempt}",
         saga_version=attempt,
         deadline_ms=now_ms() + (-60_000 if late else 60_000),
@@ -121,6 +123,32 @@ class TestByHand:
         undone = [each for each in bank.told if each.get("direction") == "undo"]
         assert [each["result"] for each in undone] == [{"payment": "p-saga-1/pay", "amount": 7}]
 
+    async def test_a_probe_finds_what_the_lost_answer_was(self, desk: Desk, bank: NodeBank) -> None:
+        """B10: the result is kept as the action's, and the effect isn't had again."""
+        (lost,) = await desk.ask(command(body=b'{"amount":7,"loses":true}'))
+        (found,) = await desk.ask(command(direction="probe"))
+        (again,) = await desk.ask(command(attempt=2))
+        result = {"payment": "p-saga-1/pay", "amount": 7}
+        assert said(lost)[0] == "failed"
+        assert said(found) == ("succeeded", "", result, False)
+        assert said(again) == ("succeeded", "", result, True)
+        assert bank.effects("saga-1/pay") == ["do"]
+
+    async def test_a_probe_before_its_do_closes_the_key(self, desk: Desk, bank: NodeBank) -> None:
+        """B10: what isn't done can't be done any more, or the answer would be wrong a moment later."""
+        (not_done,) = await desk.ask(command(direction="probe"))
+        (refused,) = await desk.ask(command())
+        assert said(not_done) == ("rejected", "not_done", None, False)
+        assert said(refused) == ("rejected", "compensated", None, False)
+        assert bank.effects("saga-1/pay") == []
+
+    async def test_each_item_is_a_step_of_its_own(self, desk: Desk, bank: NodeBank) -> None:
+        """C12: the place belongs to the step, and to the key."""
+        for step in ("pay[0]", "pay[17]", "pay[17][2]"):
+            (reply,) = await desk.ask(command(step=step))
+            assert (reply.step, said(reply)[0]) == (step, "succeeded")
+            assert bank.effects(f"saga-1/{step}") == ["do"]
+
     @pytest.mark.parametrize(
         ("header", "value"),
         [
@@ -158,13 +186,13 @@ class TestByHand:
 async def test_any_sequence_is_answered_as_the_library_does(desk: Desk, bank: NodeBank) -> None:
     """Reply for reply, against the library's own participant with an inbox in memory."""
     chance = random.Random(20261122)
-    bodies = (b'{"amount":7}', b'{"amount":101}', b'{"amount":7,"stumbles":true}')
+    bodies = (b'{"amount":7}', b'{"amount":101}', b'{"amount":7,"stumbles":true}', b'{"amount":7,"loses":true}')
     for number in range(SEQUENCES):
         twin, body = library_twin(), chance.choice(bodies)
         for attempt in range(1, 8):
             asked = command(
                 f"saga-{number}",
-                chance.choice(("do", "undo")),
+                chance.choice(DIRECTIONS),
                 attempt=attempt,
                 action=chance.choice(("pay", "pay", "pay", "pay", "other")),
                 body=body,
@@ -178,6 +206,8 @@ def library_twin() -> Participant:
     """The same bank, on the library."""
     twin = Participant("bank", inbox=MemoryInbox())
     stumbled: set[str] = set()
+    lost: set[str] = set()
+    payments: dict[str, Paid] = {}
 
     @twin.handles(Pay)
     async def pay(asked: Pay, context: Context) -> Paid:
@@ -186,11 +216,19 @@ def library_twin() -> Participant:
         if asked.stumbles and context.key not in stumbled:
             stumbled.add(context.key)
             raise TypeError
-        return Paid(f"p-{context.key}", asked.amount)
+        payments[context.key] = Paid(f"p-{context.key}", asked.amount)
+        if asked.loses and context.key not in lost:
+            lost.add(context.key)
+            raise TypeError
+        return payments[context.key]
 
     @twin.compensates(Pay)
     async def give_back(asked: Pay, paid: Paid | None, context: Context) -> None:
-        return None
+        payments.pop(context.key, None)
+
+    @twin.probes(Pay)
+    async def look(asked: Pay, context: Context) -> Paid | None:
+        return payments.get(context.key)
 
     return twin
 

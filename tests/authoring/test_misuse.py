@@ -48,26 +48,34 @@ async def awaited(order: Any) -> None:
 
 def swallowed(order: Any) -> None:
     with contextlib.suppress(Exception):
-        _ = order.total * 2
+        _ = order.total % 2
 
 
 MISUSES: dict[str, tuple[Body, str]] = {
     "if": (lambda order: 1 if order.total else 2, "input.total (int) is used as a condition"),
     "not": (lambda order: not order.total, "as a condition"),
     "and": (lambda order: order.total and order.id, "as a condition"),
-    "equal": (lambda order: order.id == "x", "in a comparison"),
-    "less": (lambda order: order.total < 5, "in a comparison"),
-    "greater, reversed": (lambda order: 5 >= order.total, "in a comparison"),  # noqa: SIM300
+    "if of a comparison": (lambda order: 1 if order.id == "x" else 2, 'input.id == "x" (bool) is used as a condition'),
+    "between": (lambda order: 1 < order.total < 5, "all_of(…), any_of(…) and none_of(…) instead of"),
+    "and by sign": (lambda order: (order.total > 1) & (order.total < 5), "as a condition"),
+    "never equal": (lambda order: order.total == "x", 'input.total (int) can\'t be compared with "x"'),
+    "no order": (lambda order: order.lines < order.lines, "let a participant compare them"),
+    "another struct": (lambda order: order.lines[0] == order.address, "let a participant compare them"),
     "member": (lambda order: "x" in order.labels, "in a loop"),
     "f-string": (lambda order: f"{order.id}", "as text"),
     "format": (lambda order: "{:>5}".format(order.id), "as text"),  # noqa: UP032
     "str": (lambda order: str(order.id), "as text"),
     "percent": (lambda order: "%s" % order.id, "as text"),  # noqa: UP031
-    "plus": (lambda order: order.total + 1, "in arithmetic"),
-    "plus, reversed": (lambda order: 1 + order.total, "in arithmetic"),
-    "minus": (lambda order: -order.total, "in arithmetic"),
+    "plus of text and number": (lambda order: order.id + 1, "input.id (str) is used in arithmetic: only numbers"),
+    "minus of a text": (lambda order: -order.id, "in arithmetic"),
+    "whole division": (lambda order: order.total // 2, "a document can only + - * and /"),
+    "remainder": (lambda order: order.total % 2, "in arithmetic"),
+    "power, reversed": (lambda order: 2**order.total, "in arithmetic"),
+    "too large": (lambda order: order.total + 2**60, "1152921504606846976 can't stand in an expression"),
+    "not finite": (lambda order: order.total * math.inf, "inf has no form in JSON"),
+    "half a character": (lambda order: order.id + "\ud800", "characters that JSON can't carry"),
+    "no constant": (lambda order: order.lines[0] == Line(sku="a", unit_count=1), "Line can't stand in an expression"),
     "round": (lambda order: round(order.total), "in arithmetic"),
-    "text plus": (lambda order: "no. " + order.id, "in arithmetic"),
     "for": (lambda order: [line for line in order.lines], "in a loop or unpacking"),  # noqa: C416
     "unpack": (lambda order: [*order.lines], "in a loop or unpacking"),
     "len": (lambda order: len(order.lines), "in a loop or unpacking"),
@@ -104,7 +112,7 @@ MISUSES: dict[str, tuple[Body, str]] = {
     ),
     "missing field": (lambda order: step(CapturePayment()), "Missing required argument 'payment_id'"),  # type: ignore[call-arg]
     "class of a command": (lambda order: step(CapturePayment), "write CapturePayment(…) with its fields"),  # type: ignore[arg-type]
-    "saga in a saga": (lambda order: fulfil(order), "a client starts it"),  # type: ignore[operator]
+    "saga in a saga": (lambda order: fulfil(order), "write child(…)"),  # type: ignore[operator]
     "swallowed": (swallowed, "input.total (int) is used in arithmetic"),
     "no such field": (lambda order: order.nope, "its fields are: id, lines, total, address, labels, pair"),
     "no such inner field": (lambda order: order.address.zip, "Address has no field 'zip'"),
@@ -150,7 +158,7 @@ MISUSES: dict[str, tuple[Body, str]] = {
     ),
     "no result": (
         lambda order: step(ReserveStock(order_id=step(CapturePayment(payment_id="p")), lines=[]), name="x"),  # type: ignore[arg-type]
-        "step 'capture_payment' has no result: its command is a Command[None]",
+        "step 'capture_payment' has no result: it is a Command[None] or a saga that returns None",
     ),
     "no result's field": (
         lambda order: step(CapturePayment(payment_id="p")).id,  # type: ignore[attr-defined]
@@ -201,7 +209,7 @@ def test_misuse_names_the_line_and_the_mend(name: str) -> None:
 def test_the_line_is_the_authors() -> None:
     def body(order: Any) -> None:
         _ = order.total
-        _ = order.total + 1
+        _ = order.total % 2
 
     first_line = body.__code__.co_firstlineno
     assert refused(body).path.endswith(f"test_misuse.py:{first_line + 2}")

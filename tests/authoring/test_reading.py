@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from authoring.orders import CapturePayment, Order, Quote, QuoteShipping, ReserveStock
-from countermand.participants.saga import parallel, pivot, saga, sequence, step
+from countermand.participants.saga import for_each, optional, parallel, pivot, saga, sequence, step, when
 from countermand.schemas import DefinitionError
 
 
@@ -41,6 +41,24 @@ def lost_group(order: Order) -> None:
     step(CapturePayment(payment_id="p"))
 
 
+def lost_when(order: Order) -> None:
+    when(order.total > 3)
+    step(CapturePayment(payment_id="p"))
+
+
+def none_of_an_optional(order: Order) -> None:
+    with when(order.total > 3):
+        quote = step(QuoteShipping())
+    known = optional(quote)
+    if known is None:
+        step(CapturePayment(payment_id="p"))
+
+
+def none_of_an_item(order: Order) -> None:
+    with for_each(order.lines) as line:
+        step(CapturePayment(payment_id="p" if line.item is None else line.item.sku))
+
+
 @pytest.mark.parametrize(
     ("function", "line", "expected"),
     [
@@ -49,6 +67,10 @@ def lost_group(order: Order) -> None:
         (none_in_match, 2, "order.address is compared with None"),
         (lost_command, 1, "ReserveStock(…) alone is a command that nobody is sent; write step(ReserveStock(…))"),
         (lost_group, 1, "parallel() alone groups nothing; write `with parallel():`"),
+        (lost_when, 1, "when() alone groups nothing; write `with when(order.total > 3):`"),
+        (none_of_an_optional, 4, "known is compared with None"),
+        (none_of_an_optional, 4, "write `with when(is_present(known)):`, or pass the value on"),
+        (none_of_an_item, 2, "line.item is compared with None"),
     ],
 )
 def test_what_would_go_wrong_in_silence_is_found(function: Callable[[Order], None], line: int, expected: str) -> None:

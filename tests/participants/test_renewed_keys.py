@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from countermand.participants.barrier import Answer, Duplicate, Inbox, NothingToUndo, Proceed, RefusedCompensated
-from countermand.schemas.identifiers import Direction, step_key
+from countermand.schemas.identifiers import LOOPS_MAX, NAME_MAX, Direction, step_key
 from countermand.schemas.messages import CommandMessage, Rejected, Succeeded
 from participants.orders import command
 from participants.worlds import World
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.servers
 
 NO = Rejected("no_such_address", "nobody lives there")
 DONE = Succeeded(msgspec.Raw(b'{"parcel":"p-1"}'))
-# As long as a step's name may be, so that the mark of a later key needs its room.
-STEP = "s" * 64
+# As long as a step may be, so that the mark of a later key needs its room.
+STEP = "s" * NAME_MAX + LOOPS_MAX * "[99999]"
 
 
 def asked(attempt: int, keys_closed: int = 0, direction: Direction = "do") -> CommandMessage:
@@ -44,7 +44,7 @@ async def test_a_rejected_action_runs_again_under_a_new_key(world: World) -> Non
 
 
 async def test_every_later_key_is_a_key_of_its_own(world: World) -> None:
-    """Rejected again, tried again: nine digits of attempts have room beside the longest name."""
+    """Rejected again, tried again: nine digits of attempts have room beside the longest step."""
     for keys_closed in (0, 1, 12, 999_999_999):
         assert await carried_out(world, world.inbox, asked(keys_closed + 1, keys_closed), NO) == Proceed()
     for keys_closed in (0, 1, 12, 999_999_999):

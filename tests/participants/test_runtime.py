@@ -14,7 +14,7 @@ from countermand.participants import Context, Participant
 from countermand.participants.inboxes.memory import MemoryInbox
 from countermand.schemas.envelope import write_command
 from countermand.schemas.errors import BrokerUnavailable
-from countermand.schemas.messages import Succeeded
+from countermand.schemas.messages import Rejected, Succeeded
 from participants.desk import READY_S, Desk
 from participants.orders import Reserve, Reserved, command
 from support import RabbitServer, eventually
@@ -71,6 +71,22 @@ async def test_a_command_is_answered_and_settled(desk: Desk) -> None:
     assert reply.outcome == Succeeded(msgspec.Raw(b'{"reservation_id":"r-saga-1","pieces":1}'))
     assert (reply.command_id, reply.saga_version, reply.replayed) == (command().command_id, 3, False)
     assert await desk.waiting(desk.queue) == 0
+
+
+async def test_the_items_of_a_for_each_are_steps_and_can_be_probed(desk: Desk) -> None:
+    """Each has a key of its own; what is asked about one says nothing of the other."""
+    stock = Stock()
+    done, never = command(step="reserve_stock[0]"), command(step="reserve_stock[1]", direction="probe")
+    async with stock.participant.running(desk.amqp_url, topology=desk.topology):
+        await desk.send(done, never)
+        await desk.reply_to(done)
+        probe = command(step="reserve_stock[0]", direction="probe")
+        await desk.send(probe)
+        found, not_done = await desk.reply_to(probe), await desk.reply_to(never)
+    assert isinstance(found.outcome, Succeeded)
+    assert (found.step, found.direction, found.replayed) == ("reserve_stock[0]", "probe", True)
+    assert isinstance(not_done.outcome, Rejected)
+    assert (not_done.step, not_done.key, not_done.outcome.code) == (never.step, never.key, "not_done")
 
 
 async def test_hundreds_of_commands(desk: Desk) -> None:

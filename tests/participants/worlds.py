@@ -19,6 +19,7 @@ from countermand.participants.barrier import Inbox
 from countermand.participants.inboxes.memory import MemoryInbox
 from countermand.participants.inboxes.redis import RedisInbox
 from countermand.participants.inboxes.sqlalchemy import SqlAlchemyInbox, create_tables, inbox_table
+from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import CommandMessage
 
 Kind = Literal["memory", "redis", "valkey", "sqlite", "postgres"]
@@ -164,11 +165,12 @@ class SqlWorld:
             await engine.dispose()
 
 
-async def crash_in_the_handler(world: RedisWorld | SqlWorld, saga_id: str) -> None:
-    """Lets another process begin the action of this saga, have its effect, and die before its outcome is kept."""
+async def crash_in_the_handler(world: RedisWorld | SqlWorld, saga_id: str, direction: Direction = "do") -> None:
+    """Lets another process begin an attempt of this saga, have its effect, and die before its outcome is kept."""
     program = str(Path(__file__).with_name("crashing.py"))
+    place = (world.kind, world.url, world.namespace)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, program, world.kind, world.url, world.namespace, saga_id, stdout=asyncio.subprocess.PIPE
+        sys.executable, program, *place, saga_id, direction, stdout=asyncio.subprocess.PIPE
     )
     output, _ = await process.communicate()
     assert (process.returncode, output) == (9, b"effect\n"), f"ended with {process.returncode}: {output!r}"

@@ -16,6 +16,7 @@ from countermand.participants.barrier import (
     Duplicate,
     Expired,
     InProgress,
+    NotDone,
     NothingToUndo,
     Proceed,
     Recorded,
@@ -151,10 +152,24 @@ class SqlBarrier:
         if isinstance(verdict, NothingToUndo):
             await self._run("bury", key)
             await self._record(key, "undo", Succeeded())
+        elif isinstance(verdict, Proceed) and direction == "probe":
+            await self._find_out(key, outcome)
         elif not isinstance(verdict, Proceed):
             await self._run("rollback")
         else:
             await self._handle(key, direction, outcome)
+
+    async def _find_out(self, key: Mapping[str, Any], outcome: Recorded | None) -> None:
+        """What a probe found: the action's result, that nothing was done, or nothing at all."""
+        match outcome:
+            case Succeeded():
+                await self._record(key, "do", outcome)
+            case Rejected():
+                await self._run("bury", key)
+                await self._run("touch", key)
+                await self._run("commit")
+            case None:
+                await self._run("rollback")
 
     async def put(self, key: Mapping[str, Any], direction: Direction, state: str, outcome: Recorded | None) -> None:
         """Writes a row as it is, to begin a test from."""
@@ -193,11 +208,13 @@ def _verdict(row: Found, direction: Direction) -> Verdict:
             return Duplicate(_outcomes.decode(outcome or ""))
         case "in_progress":
             return InProgress(UNDO_IN_PROGRESS_RETRY_MS)
+        case "not_done":
+            return NotDone()
         case "expired":
-            return Expired(untouched=found == "claimed")
+            return Expired(untouched=found == "claimed" and direction == "do")
         case "nothing_to_undo":
             return NothingToUndo()
-        case "proceed" if direction == "do":
+        case "proceed" if direction != "undo":
             return Proceed(begun_before=found == "begun")
         case "proceed" if found == "succeeded":
             action = _outcomes.decode(outcome or "")

@@ -12,16 +12,19 @@ from hypothesis import strategies as st
 
 from countermand.participants.barrier import (
     BEGUN,
+    NOT_DONE,
     TOMBSTONE,
     Duplicate,
     Proceed,
     Recorded,
+    RefusedCompensated,
     Row,
     Rows,
+    Verdict,
     admit,
     recorded,
 )
-from countermand.schemas.identifiers import Direction
+from countermand.schemas.identifiers import DIRECTIONS, Direction
 from countermand.schemas.messages import Rejected, Succeeded
 from protocol.bench import Bench
 from support import eventually
@@ -33,10 +36,13 @@ NO: Final = Rejected("out_of_stock", "no pieces left")
 UNDONE: Final = Succeeded()
 EXAMPLES: Final = 60
 
-BOTH: Final[tuple[Direction, ...]] = ("do", "undo")
-directions = st.sampled_from(BOTH)
+directions = st.sampled_from(DIRECTIONS)
 # A compensation has no business no: it succeeds or fails.
-outcomes = {"do": st.sampled_from((DONE, NO, None)), "undo": st.sampled_from((UNDONE, None))}
+outcomes = {
+    "do": st.sampled_from((DONE, NO, None)),
+    "undo": st.sampled_from((UNDONE, None)),
+    "probe": st.sampled_from((DONE, NOT_DONE, None)),
+}
 commands = directions.flatmap(lambda direction: st.tuples(st.just(direction), outcomes[direction], st.booleans()))
 
 
@@ -54,7 +60,7 @@ class Model:
         elif outcome is not None:
             # What the transaction of a failure wrote is gone with it.
             self.rows = recorded(admission.rows or Rows(), direction, outcome)
-            if isinstance(outcome, Succeeded):
+            if isinstance(outcome, Succeeded) and direction != "probe":
                 self.effects.append(direction)
         return admission.verdict
 
@@ -94,7 +100,7 @@ def test_every_record_gets_the_same_verdict(bench: Bench) -> None:
         for (do_state, do), (undo_state, undo) in itertools.product(DO_ROWS, UNDO_ROWS):
             if do is None and undo is not None:
                 continue  # The rows of a key are written, and cleaned up, together.
-            for direction, expired in itertools.product(BOTH, (False, True)):
+            for direction, expired in itertools.product(DIRECTIONS, (False, True)):
                 key = {"saga_id": bench.fresh_saga_id(), "step": "ship", "now_ms": 1_000}
                 if do is not None:
                     await bench.barrier.put(key, "do", do_state, do if isinstance(do, Succeeded | Rejected) else None)
@@ -104,6 +110,29 @@ def test_every_record_gets_the_same_verdict(bench: Bench) -> None:
                 got = await bench.barrier.enter(key, direction, expired=expired)
                 await bench.barrier.database.ask("ROLLBACK")
                 assert got == expected, f"do {do_state}, undo {undo_state}, {direction}, expired {expired}"
+
+    bench.wait(play())
+
+
+@pytest.mark.parametrize("begun_before", [False, True])
+@pytest.mark.parametrize(
+    ("found", "then"), [(DONE, Duplicate(DONE)), (NOT_DONE, RefusedCompensated()), (None, None)], ids=repr
+)
+def test_what_a_probe_finds_is_kept(
+    bench: Bench, found: Recorded | None, then: Verdict | None, begun_before: bool
+) -> None:
+    """A result as the action's own; that nothing was done for good; and a failure leaves the row as it was."""
+
+    async def play() -> None:
+        key = {"saga_id": bench.fresh_saga_id(), "step": "ship[17]", "now_ms": 1_000}
+        if begun_before:
+            await bench.barrier.put(key, "do", "begun", None)
+        verdict = await bench.barrier.enter(key, "probe", expired=False)
+        assert verdict == Proceed(begun_before=begun_before)
+        await bench.barrier.leave(key, "probe", verdict, found)
+        expected = then or Proceed(begun_before=begun_before)
+        assert await bench.barrier.enter(key, "do", expired=False) == expected
+        await bench.barrier.database.ask("ROLLBACK")
 
     bench.wait(play())
 

@@ -1,17 +1,21 @@
 """The tables of headers and codes say what the code does."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from countermand.coordinator.core.journal import Record, StepSucceeded
 from countermand.coordinator.core.state import StuckCause
+from countermand.coordinator.outbox import lifecycle_of
 from countermand.participants.errors import ResultTooLarge, Retry
 from countermand.schemas import codes
+from countermand.schemas.identifiers import DIRECTIONS
 from countermand.schemas.messages import LifecycleName
 from protocol.wire_format import SIDES, Watched, golden, incoming, readable_names, side_of
+from store.sagas import NOW_MS, started
 from support.files import portion_folder
 
 CORE = portion_folder("coordinator") / "core"
@@ -45,17 +49,37 @@ def calls(*paths: Path) -> Iterator[tuple[str, ast.Call]]:
                 yield node.func.id, node
 
 
-def literals(node: ast.Call, place: int) -> set[str]:
-    """The text in this place of a call, if it is written there."""
+def constants(path: Path) -> dict[str, str]:
+    """The module's names for texts."""
+    tree = ast.parse(path.read_text())
+    return {
+        node.target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    }
+
+
+def literals(node: ast.Call, place: int, named: Mapping[str, str]) -> set[str]:
+    """The text in this place of a call, if it is written there or has a name in the module."""
     if len(node.args) <= place:
         return set()
     found = node.args[place]
     options = [found.body, found.orelse] if isinstance(found, ast.IfExp) else [found]
-    return {each.value for each in options if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+    texts = {each.value for each in options if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+    return texts | {named[each.id] for each in options if isinstance(each, ast.Name) and each.id in named}
 
 
 def used(places: dict[str, int], *paths: Path) -> set[str]:
-    return {text for name, call in calls(*paths) if name in places for text in literals(call, places[name])}
+    return {
+        text
+        for path in paths
+        for name, call in calls(path)
+        if name in places
+        for text in literals(call, places[name], constants(path))
+    }
 
 
 def test_the_refusal_codes_are_the_ones_in_use() -> None:
@@ -68,7 +92,7 @@ def test_the_refusal_codes_are_the_ones_in_use() -> None:
 
 
 def test_the_failure_codes_are_the_ones_in_use() -> None:
-    found = used({"Failure": 0}, *CORE.glob("*.py"))
+    found = used({"Failure": 0, "_without_branch": 2}, *CORE.glob("*.py"))
     assert found == set(codes.FAILURE_CODES)
 
 
@@ -76,13 +100,19 @@ def test_the_codes_of_attempts_are_the_ones_in_use() -> None:
     assert used({"Failed": 0}, CORE / "settle.py") == set(codes.ATTEMPT_CODES)
 
 
+def test_the_coordinator_s_own_codes_as_a_participant_are_the_ones_in_use() -> None:
+    """What a child saga or a lock is answered with."""
+    gate = portion_folder("coordinator") / "gates" / "gate.py"
+    assert used({"Rejected": 0, "Failed": 0}, CORE / "commands.py", gate) == set(codes.COORDINATOR_CODES)
+
+
 def test_a_participant_s_codes_are_the_ones_in_use() -> None:
     """What the library rejects and fails with by itself."""
     folder = portion_folder("participants")
-    paths = [folder / "barrier.py", folder / "context.py", *(folder / "inboxes").glob("*.py")]
+    paths = [folder / "barrier.py", folder / "running.py", *(folder / "inboxes").glob("*.py")]
     rejected = used({"Rejected": 0, "RejectedOutcome": 0, "_refused": 0}, *paths)
     assert rejected == set(codes.REJECTED_CODES)
-    failed = used({"Failed": 0, "_refused": 0}, *paths) | chosen(folder / "context.py")
+    failed = used({"Failed": 0, "_refused": 0}, *paths) | chosen(folder / "running.py")
     # An error's own code, and what a handler's wish for another attempt has without one.
     assert failed | {ResultTooLarge.code, Retry().code} == set(codes.FAILED_CODES)
 
@@ -113,3 +143,11 @@ def test_the_fields_of_lifecycle_events_are_what_is_told() -> None:
             case ast.Return(value=ast.Tuple(elts=[ast.Constant(value=name), ast.Dict(keys=keys)])):
                 found[name] = tuple(key.value for key in keys if isinstance(key, ast.Constant))
     assert found == dict(codes.LIFECYCLE_FIELDS)
+
+
+def test_an_action_that_a_probe_found_done_is_told_as_done() -> None:
+    """A listener needn't know how the coordinator learnt of it."""
+    state = started("saga-1").saga.state
+    records = [Record(2, NOW_MS, "test", StepSucceeded("reserve", direction, 1)) for direction in DIRECTIONS]
+    told = dict(zip(DIRECTIONS, (event.name for event in lifecycle_of(state, records)), strict=True))
+    assert told == {"do": "step.succeeded", "undo": "step.compensated", "probe": "step.succeeded"}

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from jsonschema import Draft202012Validator
 
-from countermand.schemas import announcing, envelope, headers, lifecycle
+from countermand.schemas import announcing, coordinating, envelope, headers, lifecycle
 from countermand.schemas.envelope import Envelope, Incoming
 from countermand.schemas.headers import Kind
 from support.files import ROOT
@@ -23,6 +23,10 @@ class Side(msgspec.Struct):
     write: Callable[[Any], Envelope]
 
 
+def _written_event(message: Any) -> Envelope:
+    return coordinating.write_event(message, source="/clients/shop")
+
+
 def _written_request(message: Any) -> Envelope:
     return envelope.write_request(message, source="/clients/shop")
 
@@ -33,6 +37,11 @@ SIDES: Final = {
     "announce": Side(headers.ANNOUNCE, announcing.read_announce, announcing.write_announce),
     "answer": Side(headers.ANSWER, envelope.read_answer, envelope.write_answer),
     "lifecycle": Side(headers.LIFECYCLE, lifecycle.read_lifecycle, lifecycle.write_lifecycle),
+    "event": Side(headers.EVENT, coordinating.read_coordination, _written_event),
+    **{
+        kind.name: Side(kind, coordinating.read_coordination, coordinating.write_coordination)
+        for kind in (headers.SUBSCRIBE, headers.RELEASE, headers.PARENT_ENDED)
+    },
     **{
         kind.name: Side(kind, envelope.read_request, _written_request)
         for kind in (headers.START, headers.SIGNAL, headers.CANCEL, headers.WATCH, headers.OPERATE, headers.DEFINE)

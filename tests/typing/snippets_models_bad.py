@@ -59,6 +59,11 @@ async def wrong_result(command: Forget, context: Context) -> Reserved:
     return Reserved(id=command.order_id)
 
 
+@inventory.probes(ReserveStock)  # type: ignore[arg-type]
+async def wrong_finding(command: ReserveStock, context: Context) -> bool:
+    return bool(command.order_id)
+
+
 inventory.handles(Undeclared)  # type: ignore[type-var]
 
 

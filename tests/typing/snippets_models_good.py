@@ -94,6 +94,17 @@ def release(command: ReserveStock, reserved: Reserved | None, context: Context) 
     return None
 
 
+@inventory.probes(ReserveStock)
+async def find(command: ReserveStock, context: Context) -> Reserved | None:
+    assert_type(context.item_index, int | None)
+    return None if context.attempt == 1 else Reserved(command.order_id)
+
+
+@inventory.probes(SendLetter)
+def posted(command: SendLetter, context: Context) -> bool:
+    return bool(command.to)
+
+
 async def use(client: Client, order: Order) -> None:
     handle = await client.start(order_saga, order)
     assert_type(await handle.outcome(), SagaOutcome[Receipt])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SNIPPETS = ("snippets_good.py", "snippets_bad.py", "snippets_models_good.py", "snippets_models_bad.py")
+SNIPPETS = tuple(f"snippets{about}_{kind}.py" for about in ("", "_models", "_nodes") for kind in ("good", "bad"))
 PORTIONS = ("schemas", "wire", "participants", "coordinator")
 CHECKER_TIMEOUT_S = 300
 

@@ -10,6 +10,8 @@ from countermand.coordinator.outbox import Outbox
 from countermand.schemas import messages, operations
 from countermand.schemas.announcing import write_announce
 from countermand.schemas.codes import LIFECYCLE_FIELDS
+from countermand.schemas.coordinating import target_of, write_coordination, write_event
+from countermand.schemas.coordination import EventMessage, ParentEndedMessage, ReleaseMessage, SubscribeMessage
 from countermand.schemas.definition import Definition, SequenceNode, StepNode, canonical
 from countermand.schemas.envelope import Envelope, write_reply, write_request
 from countermand.schemas.identifiers import command_id, inbox_key, step_key
@@ -30,6 +32,7 @@ NOON_MS: Final = 1_769_860_800_000
 CLIENT: Final = TOPOLOGY.client_queue("shop-5f0c")
 ORDER: Final = b'{"order_id":"1001","lines":[{"sku":"lamp","pieces":2}]}'
 RESULT: Final = b'{"reservation_id":"r-77"}'
+PAYMENT: Final = b'{"payment_id":"p-5","amount":12900}'
 
 OPERATIONS: Final[tuple[operations.Operation, ...]] = (
     operations.RetryStep(STEP, msgspec.Raw(ORDER)),
@@ -40,7 +43,11 @@ OPERATIONS: Final[tuple[operations.Operation, ...]] = (
     operations.ExtendDeadline(NOON_MS + 3_600_000),
     operations.SettleCompensation("credit note 4711", STEP),
     operations.AbandonSaga(),
+    operations.DecideApproval("release_payment", "approved", "cd" * 32, "checked with the customer", ("finance",)),
+    operations.MigrateSaga(4),
 )
+
+_TO_A_PROBE: Final = ("rejected.not-done", "failed.unknown")
 
 _FACTS: Final[dict[str, Any]] = {
     "attempt": 1,
@@ -56,7 +63,16 @@ def golden_messages() -> dict[str, dict[str, Any]]:
     """Every message by the name of its file."""
     return {
         name: _shown(message)
-        for part in (_commands(), _replies(), _announcements(), _requests(), _answers(), _lifecycle(), _dead())
+        for part in (
+            _commands(),
+            _replies(),
+            _announcements(),
+            _requests(),
+            _coordination(),
+            _answers(),
+            _lifecycle(),
+            _dead(),
+        )
         for name, message in part.items()
     }
 
@@ -79,17 +95,19 @@ def _shown(message: Message) -> dict[str, Any]:
     }
 
 
-def _command(direction: Any, body: bytes, *, attempt: int, key_since: int = 0) -> messages.CommandMessage:
+def _command(
+    direction: Any, body: bytes, *, attempt: int, key_since: int = 0, step: str = STEP
+) -> messages.CommandMessage:
     return messages.CommandMessage(
         saga_id=SAGA,
         definition=LABEL,
-        step=STEP,
+        step=step,
         participant="inventory",
         action=STEP,
         direction=direction,
         attempt=attempt,
-        key=step_key(SAGA, STEP, key_since),
-        command_id=command_id(SAGAS_OWN, STEP, direction, attempt),
+        key=step_key(SAGA, step, key_since),
+        command_id=command_id(SAGAS_OWN, step, direction, attempt),
         saga_version=7,
         deadline_ms=NOON_MS + 30_000,
         body=body,
@@ -103,6 +121,8 @@ def _commands() -> dict[str, Message]:
     return {
         "command.do": OUTBOX.command(_command("do", ORDER, attempt=1)),
         "command.do.later-key": OUTBOX.command(_command("do", ORDER, attempt=4, key_since=3)),
+        "command.do.of-an-item": OUTBOX.command(_command("do", ORDER, attempt=1, step=f"{STEP}[17]")),
+        "command.probe": OUTBOX.command(_command("probe", ORDER, attempt=1)),
         "command.undo": OUTBOX.command(_command("undo", undo, attempt=1)),
         "command.undo.result-unknown": OUTBOX.command(_command("undo", unknown, attempt=2)),
     }
@@ -124,13 +144,15 @@ def _replies() -> dict[str, Message]:
     outcomes: dict[str, messages.ReplyOutcome] = {
         "succeeded": messages.Succeeded(msgspec.Raw(RESULT)),
         "rejected": messages.Rejected("out_of_stock", "one lamp is left"),
+        "rejected.not-done": messages.Rejected("not_done", "nothing was done under this key, and nothing will be"),
+        "failed.unknown": messages.Failed("unknown", "nobody knows how it ended", retryable=False),
         "failed": messages.Failed("in_progress", "another attempt is running", retry_after_ms=1_000),
         "failed.rolled-back": messages.Failed("expired", "the command came after its deadline", rolled_back=True),
         "failed.not-retryable": messages.Failed("result_too_large", "300000 bytes", retryable=False),
     }
-    asked = _command("do", ORDER, attempt=1)
     written = {}
     for name, outcome in outcomes.items():
+        asked = _command("probe" if name in _TO_A_PROBE else "do", ORDER, attempt=1)
         reply = messages.ReplyMessage(
             saga_id=asked.saga_id,
             step=asked.step,
@@ -153,7 +175,7 @@ def _announcements() -> dict[str, Message]:
     message = messages.AnnounceMessage(
         participant="inventory",
         instance="host-7-4242-1a2b3c4d",
-        actions=(messages.AnnouncedAction(STEP, True, schema), messages.AnnouncedAction("count_stock")),
+        actions=(messages.AnnouncedAction(STEP, True, schema, probe=True), messages.AnnouncedAction("count_stock")),
         library="inventory 1.4.0",
         started_ms=NOON_MS,
     )
@@ -174,6 +196,9 @@ def _requests() -> dict[str, Message]:
             "c0ffee01", SAGA, "order-fulfilment", msgspec.Raw(ORDER), 3, ("customer:42", "vip"), CLIENT, TRACE
         ),
         "signal": messages.SignalMessage("c0ffee02", SAGA, "parcel_scanned", msgspec.Raw(b'{"at":"hub"}'), CLIENT),
+        "signal.of-an-event": messages.SignalMessage(
+            "c0ffee07", SAGA, "payment_received", msgspec.Raw(PAYMENT), wait="paid"
+        ),
         "cancel": messages.CancelMessage("c0ffee03", SAGA, "the customer changed their mind", CLIENT),
         "watch": messages.WatchMessage("c0ffee04", SAGA, CLIENT),
         "define": messages.DefineMessage("c0ffee05", canonical(document), CLIENT),
@@ -189,6 +214,21 @@ def _requests() -> dict[str, Message]:
     }
 
 
+def _coordination() -> dict[str, Message]:
+    event = EventMessage("c0ffee07", "payment_received", "1001", msgspec.Raw(PAYMENT), 3_600_000, CLIENT)
+    kept = EventMessage("c0ffee08", "payment_received", "1001", msgspec.Raw(PAYMENT))
+    subscription = SubscribeMessage(SAGA, "paid", "payment_received", "1001", NOON_MS + 86_400_000)
+    release = ReleaseMessage("order", "1001", SAGA, "order_lock", command_id(SAGAS_OWN, "order_lock", "do", 1))
+    parted = ParentEndedMessage(f"{SAGA}:ship_order", SAGA, "ship_order")
+    return {
+        "event": _to_coordinator(write_event(event, source="/clients/shop"), target_of(event)),
+        "event.kept-a-day": _to_coordinator(write_event(kept, source="/clients/shop"), target_of(kept)),
+        "subscribe": _to_coordinator(write_coordination(subscription), target_of(subscription)),
+        "parent_ended": _to_coordinator(write_coordination(parted), target_of(parted)),
+        "release": _to_coordinator(write_coordination(release), target_of(release)),
+    }
+
+
 def _answers() -> dict[str, Message]:
     failure = messages.Failure("out_of_stock", "one lamp is left", STEP)
     answers: dict[str, messages.Answer] = {
@@ -198,6 +238,7 @@ def _answers() -> dict[str, Message]:
             "c0ffee05", "unsound_definition", "$.version: 0 [version]", findings=("$.version: 0 [version]",)
         ),
         "defined": messages.Defined("c0ffee05", "order-fulfilment", 3, "ab" * 32),
+        "event_accepted": messages.EventAccepted("c0ffee07", "payment_received", "1001", sagas=1),
         "outcome": messages.Outcome(SAGA, "completed", msgspec.Raw(RESULT)),
         "outcome.compensated": messages.Outcome(SAGA, "compensated", failure=failure),
     }

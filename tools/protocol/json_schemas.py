@@ -6,8 +6,9 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from countermand.schemas import envelope, headers, identifiers, messages, operations
+from countermand.schemas import coordinating, envelope, headers, identifiers, messages, operations
 from countermand.schemas.codes import LIFECYCLE_FIELDS
+from countermand.schemas.coordination import KEY_MAX
 from countermand.schemas.definition import Definition
 from countermand.schemas.headers import Header, Kind
 
@@ -29,11 +30,13 @@ FORMS: Final[dict[str, Schema]] = {
     "positive": {**_WHOLE, "minimum": 1, "pattern": "^0*[1-9][0-9]*$", "maxLength": 18},
     "saga_id": _pattern(identifiers._SAGA_ID),
     "name": _pattern(identifiers._NAME),
+    "step": _pattern(identifiers._STEP),
     "slug": _pattern(identifiers._SLUG),
     "label": {"type": "string", "minLength": 1, "examples": ["order-fulfilment@3"]},
     "direction": {"enum": list(get_args(identifiers.Direction))},
     "true": {"const": "true"},
     "tags": {"type": "string", "minLength": 1, "examples": ["customer:42,vip"]},
+    "business_key": {"type": ["string", "integer"], "pattern": "^[^\\u0000-\\u001f\\u007f]+$", "maxLength": KEY_MAX},
     "moment": {"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00.000Z"]},
     "protocol": {"enum": [str(messages.PROTOCOL), messages.PROTOCOL]},
 }
@@ -48,6 +51,7 @@ def message_schemas() -> dict[str, Schema]:
     rejected, failed = _error_schemas()
     schemas = {
         "command.do": _message(headers.COMMAND, any_json, {"ce-sagadirection": "do"}),
+        "command.probe": _message(headers.COMMAND, any_json, {"ce-sagadirection": "probe"}),
         "command.undo": _message(headers.COMMAND, of_type(messages.UndoBody), {"ce-sagadirection": "undo"}),
         "reply.succeeded": _message(headers.REPLY, any_json, {"ce-type": f"{envelope.REPLY}succeeded"}),
         "reply.rejected": _message(headers.REPLY, rejected, {"ce-type": f"{envelope.REPLY}rejected"}),
@@ -55,6 +59,10 @@ def message_schemas() -> dict[str, Schema]:
         "announce": _message(headers.ANNOUNCE, of_type(messages.AnnounceMessage)),
         "start": _message(headers.START, any_json),
         "signal": _message(headers.SIGNAL, any_json),
+        "event": _message(headers.EVENT, any_json),
+        "subscribe": _message(headers.SUBSCRIBE, any_json),
+        "parent_ended": _message(headers.PARENT_ENDED, any_json),
+        "release": _message(headers.RELEASE, of_type(coordinating.ReleaseBody)),
         "cancel": _message(headers.CANCEL, of_type(envelope._CancelBody)),
         "watch": _message(headers.WATCH, any_json),
         "operate": _message(headers.OPERATE, of_type(envelope._OperateBody)),

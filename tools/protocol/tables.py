@@ -10,7 +10,17 @@ import msgspec
 from countermand.coordinator.core.decide import SIGNALS_MAX, WATCHERS_MAX
 from countermand.coordinator.core.retry import RETRY_AFTER_MAX_MS
 from countermand.participants import barrier
-from countermand.schemas import announcing, codec, codes, envelope, headers, identifiers, messages, operations
+from countermand.schemas import (
+    announcing,
+    codec,
+    codes,
+    coordination,
+    envelope,
+    headers,
+    identifiers,
+    messages,
+    operations,
+)
 from countermand.schemas.headers import Kind
 from countermand.schemas.topology import (
     DELIVERY_LIMIT,
@@ -53,6 +63,7 @@ def tables() -> dict[str, str]:
         "rejected": codes.REJECTED_CODES,
         "failed": codes.FAILED_CODES,
         "attempts": codes.ATTEMPT_CODES,
+        "coordinator": codes.COORDINATOR_CODES,
         "failures": codes.FAILURE_CODES,
         "stuck": codes.STUCK_CAUSES,
     }
@@ -134,15 +145,22 @@ def _forms() -> str:
         "positive": "a whole number from 1 on",
         "saga_id": code(_expression(identifiers._SAGA_ID)),
         "name": code(_expression(identifiers._NAME)),
+        "step": f"a name, then at most {identifiers.LOOPS_MAX} places such as `[17]`: numbers of at most 5 digits",
         "slug": code(_expression(identifiers._SLUG)),
         "label": "`<slug>@<version>`",
-        "direction": " or ".join(code(each) for each in get_args(identifiers.Direction)),
+        "direction": _either(identifiers.DIRECTIONS),
         "true": "`true`; anything else means the same as nothing",
         "tags": f"at most {identifiers.TAGS_MAX}, each {code(_expression(identifiers._TAG))}, separated by commas",
+        "business_key": f"1 to {coordination.KEY_MAX} characters, no control characters",
         "moment": "RFC 3339",
         "protocol": code(messages.PROTOCOL),
     }
     return table(("Form", "What it is"), [(form, words[form]) for form in get_args(headers.Form)])
+
+
+def _either(words: Sequence[str]) -> str:
+    *first, last = (code(each) for each in words)
+    return f"{', '.join(first)} or {last}"
 
 
 def _expression(compiled: re.Pattern[str]) -> str:
@@ -166,7 +184,8 @@ def _limits() -> str:
             ("headers", f"{codec.HEADERS_MAX}, and {codec.HEADERS_BYTES_MAX // kibi} KiB of names and values together"),
             ("a saga id", f"{identifiers.SAGA_ID_MAX} characters"),
             ("a name (step, action, signal) or slug (participant, definition)", f"{identifiers.NAME_MAX} characters"),
-            ("a key", f"{identifiers.SAGA_ID_MAX + 1 + identifiers.NAME_MAX + identifiers.KEY_MARK_MAX} characters"),
+            ("a step with its places", f"{identifiers.STEP_MAX} characters"),
+            ("a key", f"{identifiers.SAGA_ID_MAX + 1 + identifiers.STEP_MAX + identifiers.KEY_MARK_MAX} characters"),
             ("a code", f"{envelope.CODE_MAX} characters; what is longer is cut"),
             ("a reason", f"{envelope.REASON_MAX} characters; what is longer is cut"),
             ("an operator's name, reason and evidence", operator),
@@ -203,21 +222,21 @@ def _barrier() -> str:
         if do is None and undo is not None:
             continue  # The rows of a key are written together.
         found = barrier.Rows(do, undo)
-        rows.append(
-            (do_name, undo_name, *(_verdicts(found, direction) for direction in get_args(identifiers.Direction)))
-        )
-    return table(("`do` row", "`undo` row", "a `do` comes", "an `undo` comes"), rows)
+        rows.append((do_name, undo_name, *(_verdicts(found, direction) for direction in identifiers.DIRECTIONS)))
+    return table(("`do` row", "`undo` row", "a `do` comes", "an `undo` comes", "a `probe` comes"), rows)
 
 
 def _verdicts(found: barrier.Rows, direction: identifiers.Direction) -> str:
-    in_time = _verdict(barrier.admit(found, direction, expired=False), found)
-    late = _verdict(barrier.admit(found, direction, expired=True), found)
+    in_time = _verdict(barrier.admit(found, direction, expired=False), found, direction)
+    late = _verdict(barrier.admit(found, direction, expired=True), found, direction)
     return in_time if late == in_time else f"{in_time}; too late: {late}"
 
 
-def _verdict(admission: barrier.Admission, found: barrier.Rows) -> str:
+def _verdict(admission: barrier.Admission, found: barrier.Rows, direction: identifiers.Direction) -> str:
     written = _written(admission.rows, found)
     match admission.verdict:
+        case barrier.Proceed(begun_before=begun) if direction == "probe":
+            return "**ask**" + (" after an attempt that began" if begun else "") + written
         case barrier.Proceed(action_was_done=done, result=result, begun_before=begun):
             detail = (
                 "with the result" if done and result is not None else "after an attempt that began" if begun else ""
@@ -229,6 +248,8 @@ def _verdict(admission: barrier.Admission, found: barrier.Rows) -> str:
             return "**refuse**: `rejected`, `compensated`" + written
         case barrier.NothingToUndo():
             return "**nothing to undo**: `succeeded`" + written
+        case barrier.NotDone():
+            return "`rejected`, `not_done`" + written
         case barrier.InProgress():
             return "**wait**: `failed`, `in_progress`" + written
         case barrier.Expired(untouched=untouched):

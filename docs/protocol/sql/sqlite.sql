@@ -4,7 +4,7 @@
 -- [create_table]
 CREATE TABLE IF NOT EXISTS countermand_inbox (
     saga_id        TEXT    NOT NULL,
-    step           TEXT    NOT NULL,  -- what follows the slash in the key: ship, or ship~3
+    step           TEXT    NOT NULL,  -- what follows the slash in the key: ship, ship[17], ship~3
     direction      TEXT    NOT NULL,  -- do, undo
     state          TEXT    NOT NULL,  -- succeeded, rejected, tombstone; claimed and begun are never committed
     outcome        TEXT,              -- what was answered, as JSON
@@ -54,6 +54,22 @@ LEFT JOIN countermand_inbox AS undone
     ON undone.saga_id = done.saga_id AND undone.step = done.step AND undone.direction = 'undo'
 WHERE done.saga_id = :saga_id AND done.step = :step AND done.direction = 'do';
 
+-- [verdict_probe]
+SELECT
+    CASE
+        WHEN done.state IN ('tombstone', 'rejected') OR undone.state = 'succeeded' THEN 'not_done'
+        WHEN done.state = 'succeeded' THEN 'duplicate'
+        WHEN undone.state IS NOT NULL THEN 'in_progress'
+        WHEN :expired = 1 THEN 'expired'
+        ELSE 'proceed'
+    END AS verdict,
+    done.state AS found,
+    done.outcome AS outcome
+FROM countermand_inbox AS done
+LEFT JOIN countermand_inbox AS undone
+    ON undone.saga_id = done.saga_id AND undone.step = done.step AND undone.direction = 'undo'
+WHERE done.saga_id = :saga_id AND done.step = :step AND done.direction = 'do';
+
 -- [before_handler]
 SAVEPOINT countermand_handler;
 
@@ -62,9 +78,9 @@ SAVEPOINT countermand_handler;
 ROLLBACK TO SAVEPOINT countermand_handler;
 
 -- [bury]
--- For nothing_to_undo: an action that was never begun may never be done any more.
+-- For nothing_to_undo, and for a probe that found nothing done: the action may never be done any more.
 UPDATE countermand_inbox SET state = 'tombstone'
-WHERE saga_id = :saga_id AND step = :step AND direction = 'do' AND state = 'claimed';
+WHERE saga_id = :saga_id AND step = :step AND direction = 'do' AND state IN ('claimed', 'begun');
 
 -- [record]
 -- Keeps the outcome of this direction.

@@ -84,7 +84,12 @@ class Announcer:
 def announcement(participant: str, contracts: Mapping[str, Contract]) -> AnnounceMessage:
     """What this process of a participant is. Schemas that don't fit into the message are left out of it."""
     actions = tuple(
-        AnnouncedAction(name, contract.compensation is not None, _schema(participant, name, contract))
+        AnnouncedAction(
+            action=name,
+            compensation=contract.compensation is not None,
+            schema=_schema(participant, name, contract),
+            probe=contract.probe is not None,
+        )
         for name, contract in list(contracts.items())[:ANNOUNCED_ACTIONS_MAX]
     )
     message = AnnounceMessage(
@@ -97,7 +102,7 @@ def announcement(participant: str, contracts: Mapping[str, Contract]) -> Announc
     try:
         check_body(write_announce(message).body, bytes_max=ANNOUNCEMENT_BYTES_MAX)
     except LimitExceeded:
-        bare = tuple(AnnouncedAction(each.action, each.compensation) for each in actions)
+        bare = tuple(msgspec.structs.replace(each, schema=None) for each in actions)
         return msgspec.structs.replace(message, actions=bare)
     return message
 

@@ -9,8 +9,8 @@ There is one row per key (saga and step) and direction:
     begun       an attempt began and left no outcome         the same
     succeeded   it was done; holds the result                it was undone, or there was nothing to undo
     rejected    it was refused; nothing was done             never
-    tombstone   it was undone before it was done, and        never
-                may never be done any more
+    tombstone   it was undone, or a probe found it not       never
+                done, and it may never be done any more
 
 `failed` leaves no outcome: the next attempt runs. An inbox whose rows commit together with the business effect leaves
 no row at all in that case, because nothing happened; any other leaves `begun`, because something may have.
@@ -20,6 +20,11 @@ find out what became of the earlier attempt, and when it rejects the command it 
 itself can't: a command that no handler can read, or that has none any more, is then `failed`, stays `begun`, and is
 undone like everything of which nobody knows how far it came.
 
+A probe asks what became of an action that was given up in doubt. What is on record answers it. Where nothing is, the
+participant's own probe finds out (`Proceed`), and its answer is kept as the action's: done, or a tombstone. Without
+one the rows still tell something (`unprobed`): where no attempt ever began nothing was done, and the key is closed;
+where one began and left no outcome it stays unknown, and is undone like everything of that kind.
+
 Sources: Seata's fence log (tried, committed, rollbacked, suspended) and DTM's barrier (the compensation inserts the
 action's row), with two differences. The answer is kept, so that a duplicate gets the original reply; and an action
 that comes after its compensation is refused in words instead of being told that it succeeded.
@@ -28,7 +33,7 @@ that comes after its compensation is refused in words instead of being told that
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, Protocol, assert_never
+from typing import Any, Final, Literal, Protocol, assert_never
 
 import msgspec
 
@@ -42,6 +47,10 @@ UNDO_IN_PROGRESS_RETRY_MS: Final = 1_000
 
 # Nothing younger is deleted unless the caller insists: see `Inbox.clean_up`.
 LOW_WATER_AGE_MS: Final = 7 * 24 * 60 * 60 * 1000
+
+# A probe has no row of its own: it finds out about that of `do`.
+RowDirection = Literal["do", "undo"]
+ROW_DIRECTIONS: Final[tuple[RowDirection, ...]] = ("do", "undo")
 
 Clock = Callable[[], int]
 
@@ -59,7 +68,7 @@ class Begun(msgspec.Struct, frozen=True, tag="begun"):
 
 
 class Tombstone(msgspec.Struct, frozen=True, tag="tombstone"):
-    """It was undone before it was done, and may never be done any more."""
+    """It was not done when it was undone or probed, and may never be done any more."""
 
 
 Recorded = Succeeded | Rejected
@@ -68,6 +77,7 @@ Row = Begun | Tombstone | Succeeded | Rejected
 BEGUN: Final = Begun()
 TOMBSTONE: Final = Tombstone()
 UNDONE: Final = Succeeded()
+NOT_DONE: Final = Rejected("not_done", "nothing was done under this key, and nothing will be")
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -87,7 +97,8 @@ class Proceed(msgspec.Struct, frozen=True):
     For a compensation, `result` is the action's result if it is on record, and `action_was_done` whether the action
     is known to have been done; otherwise an attempt began and nobody knows how far it came.
 
-    For an action, `begun_before` says that an earlier attempt began, and nobody knows how far that one came.
+    For an action and for a probe, `begun_before` says that an earlier attempt began, and nobody knows how far that
+    one came.
     """
 
     result: msgspec.Raw | None = None
@@ -102,11 +113,15 @@ class Duplicate(msgspec.Struct, frozen=True):
 
 
 class RefusedCompensated(msgspec.Struct, frozen=True):
-    """An action that comes after its compensation."""
+    """An action that comes after its compensation, or after a probe that found it not done."""
 
 
 class NothingToUndo(msgspec.Struct, frozen=True):
     """A compensation whose action was never done. From now on it can't be done any more."""
+
+
+class NotDone(msgspec.Struct, frozen=True):
+    """A probe of an action that is known not to be done: refused, undone, or closed by an earlier probe."""
 
 
 class InProgress(msgspec.Struct, frozen=True):
@@ -116,12 +131,12 @@ class InProgress(msgspec.Struct, frozen=True):
 
 
 class Expired(msgspec.Struct, frozen=True):
-    """The coordinator waits no longer for this attempt. `untouched`: no attempt ever began here."""
+    """The coordinator waits no longer for this attempt. `untouched`: an action of which no attempt ever began."""
 
     untouched: bool
 
 
-Verdict = Proceed | Duplicate | RefusedCompensated | NothingToUndo | InProgress | Expired
+Verdict = Proceed | Duplicate | RefusedCompensated | NothingToUndo | NotDone | InProgress | Expired
 
 
 class Admission(msgspec.Struct, frozen=True):
@@ -132,8 +147,14 @@ class Admission(msgspec.Struct, frozen=True):
 
 
 def admit(rows: Rows, direction: Direction, *, expired: bool) -> Admission:
-    """What may be done for a command of this direction. `expired` matters to an action only."""
-    return _admit_action(rows, expired=expired) if direction == "do" else _admit_compensation(rows)
+    """What may be done for a command of this direction. `expired` matters to an action and to a probe only."""
+    match direction:
+        case "do":
+            return _admit_action(rows, expired=expired)
+        case "undo":
+            return _admit_compensation(rows)
+        case "probe":
+            return _admit_probe(rows, expired=expired)
 
 
 def _admit_action(rows: Rows, *, expired: bool) -> Admission:
@@ -169,9 +190,38 @@ def _admit_compensation(rows: Rows) -> Admission:
             assert_never(unknown)
 
 
+def _admit_probe(rows: Rows, *, expired: bool) -> Admission:
+    if isinstance(rows.do, Tombstone | Rejected) or isinstance(rows.undo, Succeeded):
+        return Admission(NotDone())
+    if isinstance(rows.do, Succeeded):
+        return Admission(Duplicate(rows.do))
+    if rows.busy_for_ms > 0:
+        return Admission(InProgress(rows.busy_for_ms))
+    if rows.undo is not None:
+        # A compensation began and failed: whatever the action did may be gone by half.
+        return Admission(InProgress(UNDO_IN_PROGRESS_RETRY_MS))
+    if expired:
+        # Nobody waits for the answer, and it would close the key for an action that was asked for again meanwhile.
+        return Admission(Expired(untouched=False))
+    return Admission(Proceed(begun_before=rows.do is not None), Rows(do=rows.do))
+
+
 def recorded(rows: Rows, direction: Direction, outcome: Recorded) -> Rows:
     """The rows once a handler that was let proceed has come to an outcome."""
-    return Rows(do=outcome) if direction == "do" else Rows(do=rows.do, undo=outcome)
+    match direction:
+        case "do":
+            return Rows(do=outcome)
+        case "undo":
+            return Rows(do=rows.do, undo=outcome)
+        case "probe":
+            return Rows(do=outcome if isinstance(outcome, Succeeded) else TOMBSTONE)
+
+
+def unprobed(verdict: Proceed) -> Recorded | Failed:
+    """What the rows alone tell of an action that left no outcome, where its participant has no probe for it."""
+    if verdict.begun_before:
+        return Failed("unknown", "an attempt began, and there is no probe to find out how it ended", retryable=False)
+    return NOT_DONE
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -181,15 +231,17 @@ class Answer(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
-def answer_to(verdict: Duplicate | RefusedCompensated | NothingToUndo | InProgress | Expired) -> Answer:
+def answer_to(verdict: Duplicate | RefusedCompensated | NothingToUndo | NotDone | InProgress | Expired) -> Answer:
     """The reply to a command that isn't let proceed."""
     match verdict:
         case Duplicate(outcome=outcome):
             return Answer(outcome, replayed=True)
         case RefusedCompensated():
-            return Answer(Rejected("compensated", "the action came after its compensation and was refused"))
+            return Answer(Rejected("compensated", "the action came after it was undone or given up, and was refused"))
         case NothingToUndo():
             return Answer(UNDONE)
+        case NotDone():
+            return Answer(NOT_DONE, replayed=True)
         case InProgress(retry_after_ms=retry_after_ms):
             return Answer(Failed("in_progress", "another attempt is running", retry_after_ms=retry_after_ms))
         case Expired(untouched=untouched):

@@ -25,16 +25,20 @@ from countermand.participants.outcomes import (
     Watch,
 )
 from countermand.participants.saga import Saga
+from countermand.participants.timing import Duration, milliseconds
 from countermand.schemas.codec import check_body, encode
 from countermand.schemas.contract import Event, event_info
+from countermand.schemas.coordinating import target_of
+from countermand.schemas.coordination import EVENT_KEPT_MAX_MS, EventMessage, checked_key
 from countermand.schemas.definition import canonical, decode_definition
-from countermand.schemas.errors import CountermandError
+from countermand.schemas.errors import CountermandError, DefinitionError
 from countermand.schemas.identifiers import checked_saga_id, checked_slug, checked_tags, new_saga_id, new_secret
 from countermand.schemas.messages import (
     Accepted,
     CancelMessage,
     Defined,
     DefineMessage,
+    EventAccepted,
     Outcome,
     Refused,
     RequestMessage,
@@ -178,6 +182,37 @@ class Client:
         )
         return _accepted(await self._ask(request, saga_id, RequestRefused))
 
+    async def publish_event(
+        self, event: Event, *, key: str | int, keep: Duration = "1d", event_id: str | None = None
+    ) -> EventAccepted:
+        """Tells every saga that waits for this event with this business key. The same `event_id` counts once.
+
+        Sagas that begin to wait for it within `keep` (`"0s"` to 30 days) get it too.
+
+        Raises:
+            InvalidIdentifier: the key isn't 1 to 256 characters without control characters.
+            DefinitionError: `keep` is no duration, or too long.
+            LimitExceeded: the event is too large.
+            NoAnswer, BrokerUnavailable: see `start`; to call again safely, give an `event_id`.
+        """
+        payload = encode(event)
+        check_body(payload, field="event")
+        keep_ms = milliseconds("keep", keep, zero_allowed=True)
+        if keep_ms > EVENT_KEPT_MAX_MS:
+            raise DefinitionError("keep", f"{keep!r} is longer than 30 days; what is kept longer belongs in a database")
+        request = EventMessage(
+            request_id=event_id or new_secret(),
+            event=event_info(type(event)).name,
+            key=checked_key("key", str(key)),
+            payload=msgspec.Raw(payload),
+            keep_ms=keep_ms,
+            reply_to=self._correspondence.queue,
+        )
+        answer = await self._ask(request, target_of(request), RequestRefused)
+        if isinstance(answer, EventAccepted):
+            return answer
+        raise _unexpected(answer)
+
     async def cancel(self, saga_id: str, reason: str) -> Accepted:
         """Asks that a saga be undone.
 
@@ -196,7 +231,9 @@ class Client:
         """A handle on a saga that was started elsewhere or before; `saga` gives its result a type."""
         return SagaHandle(self._watch, self._watch.saga(saga_id), saga, None)
 
-    async def _ask(self, request: RequestMessage, shard_of: str, refusal: type[RequestRefused]) -> Answered:
+    async def _ask(
+        self, request: RequestMessage | EventMessage, shard_of: str, refusal: type[RequestRefused]
+    ) -> Answered:
         answer = await self._correspondence.ask(request, shard_of=shard_of, timeout_s=self._timeout_s)
         if isinstance(answer, Refused):
             raise refusal(answer)

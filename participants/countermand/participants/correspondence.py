@@ -14,10 +14,12 @@ from typing import Any, Final
 
 import structlog
 
+from countermand.schemas.coordinating import write_event
+from countermand.schemas.coordination import EventMessage
 from countermand.schemas.envelope import Incoming, read_answer, write_request
 from countermand.schemas.errors import BrokerUnavailable, CountermandError, InvariantViolated, MalformedMessage
 from countermand.schemas.identifiers import inbox_key, new_secret
-from countermand.schemas.messages import Accepted, Defined, Outcome, Refused, RequestMessage
+from countermand.schemas.messages import Accepted, Defined, EventAccepted, Outcome, Refused, RequestMessage
 from countermand.schemas.topology import Topology
 from countermand.wire import Confirmed, Consumer, ConsumerClosed, Message, Publisher, PublishOutcome, Returned, Unknown
 
@@ -28,7 +30,8 @@ REDECLARED_PAUSE_S: Final = 0.2  # A queue that is deleted again and again must 
 ANSWER_MALFORMED: Final = "answer_malformed"
 CLIENT_FAILED: Final = "client_failed"
 
-Answered = Accepted | Refused | Defined
+Answered = Accepted | Refused | Defined | EventAccepted
+Request = RequestMessage | EventMessage
 
 
 class NoAnswer(CountermandError, TimeoutError):
@@ -107,8 +110,8 @@ class Correspondence:
             self._log.error(CLIENT_FAILED, task=task.get_name(), exc_info=error)
             self._give_up(InvariantViolated(f"{task.get_name()}: {type(error).__name__}: {error}"))
 
-    async def ask(self, request: RequestMessage, *, shard_of: str, timeout_s: float) -> Answered:
-        """The answer to a request. `shard_of` is the saga id, or the name of a definition.
+    async def ask(self, request: Request, *, shard_of: str, timeout_s: float) -> Answered:
+        """The answer to a request. `shard_of` is the saga id, the name of a definition, or the mailbox's id.
 
         Raises:
             NoAnswer: none came in time.
@@ -189,8 +192,11 @@ class Correspondence:
         if not waiting:
             del self._awaited[request_id]
 
-    def _message(self, request: RequestMessage, shard_of: str) -> Message:
-        envelope = write_request(request, source=self._source)
+    def _message(self, request: Request, shard_of: str) -> Message:
+        if isinstance(request, EventMessage):
+            envelope = write_event(request, source=self._source)
+        else:
+            envelope = write_request(request, source=self._source)
         return Message(
             exchange=self._topology.inbox_exchange,
             routing_key=inbox_key(shard_of),

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from countermand.participants.author_lines import author_line
+from countermand.participants.regions import Handle
 from countermand.participants.shapes import (
     ANY,
     Shape,
@@ -22,7 +24,7 @@ from countermand.participants.shapes import (
     variants,
     wire_key,
 )
-from countermand.participants.tracing import MARK, author_line, is_traced, opened
+from countermand.participants.tracing import MARK, is_traced, readable
 from countermand.schemas.errors import DefinitionError
 from countermand.schemas.models import builtins_hook, decode_hook, is_model, split_complaint
 from countermand.schemas.stand_ins import holds_stand_in
@@ -35,10 +37,12 @@ def template_of(value: Any, shape: Shape, where: str) -> Any:
         DefinitionError: it can't be sent as JSON, or isn't what its field is declared as.
     """
     if is_traced(value):
-        path, found = opened(value)
-        if not fits(found, shape):
-            raise _error(where, f"expected {describe(shape)}, but {path.text} is {describe(found)}")
-        return {"$": path.text}
+        found = readable(value)
+        if not fits(found.shape, shape):
+            raise _error(where, f"expected {describe(shape)}, but {found.text} is {describe(found.shape)}")
+        return {"$": found.text}
+    if isinstance(value, Handle):
+        raise _error(where, f"what the `with` gives is no value itself; write {value.parts} behind it")
     if isinstance(value, msgspec.Struct):
         return _object(value, shape, where)
     if not holds_stand_in(value):

@@ -10,12 +10,20 @@ from countermand.schemas.contract import is_command
 from countermand.schemas.models import is_models_complaint, model_complaint
 
 _DECIDE = (
-    "the function runs once, before any saga does, so there is nothing to decide on yet; let a participant decide "
-    "(its handler raises Rejected), or choose which saga to start"
+    "the function runs once, before any saga does, so there is nothing to decide on yet; write `with when(…):`, and "
+    "put conditions together by all_of(…), any_of(…) and none_of(…) instead of and, or, not and 1 < x < 5; write "
+    "contains(…) instead of in"
 )
-_COMPUTE = "a document can't calculate; let the participant do it, or put the figure into the saga's input"
-_TEXT = "a document can't build text; give the value a field of its own and let the participant write the text"
-_MANY = "how many entries there are is known only when a saga runs; pass the whole list in one field, or take one: [0]"
+_CLASS = (
+    "the function runs once, before any saga does, so there is no data to look at yet; write `with when(…):` with a "
+    "comparison, or let a participant decide"
+)
+_COMPUTE = "a document can only + - * and /; let the participant do it, or put the figure into the saga's input"
+_TEXT = "put texts together with +, or give the value a field of its own and let the participant write the text"
+_MANY = (
+    "how many entries there are is known only when a saga runs; write `with for_each(…) as each:`, contains(…) for "
+    "`in`, size(…) for len(), or take one entry: [0]"
+)
 _KEY = "its value is known only when a saga runs, so it can't be a key or stand in a set"
 _NUMBER = "its value is known only when a saga runs; pass it on as it is"
 _CHANGE = "the data of a saga can't be changed; pass what is needed in fields of the command"
@@ -31,12 +39,11 @@ IN_POST_INIT: Final = (
 )
 
 MISUSES: Final[dict[str, tuple[str, str]]] = {
-    "as a condition": ("bool", _DECIDE),
-    "in a comparison": ("eq ne lt le gt ge", _DECIDE),
-    "in isinstance or match": ("class", _DECIDE),
+    "as a condition": ("bool and rand or ror xor rxor invert", _DECIDE),
+    "in isinstance or match": ("class", _CLASS),
     "in arithmetic": (
-        "add radd sub rsub mul rmul matmul rmatmul truediv rtruediv floordiv rfloordiv mod rmod divmod rdivmod "  # noqa: ISC004
-        "pow rpow lshift rlshift rshift rrshift and rand or ror xor rxor neg pos abs invert round trunc floor ceil",
+        "matmul rmatmul floordiv rfloordiv mod rmod divmod rdivmod pow rpow lshift rlshift rshift rrshift pos abs "  # noqa: ISC004
+        "round trunc floor ceil",
         _COMPUTE,
     ),
     "as text": ("str format bytes fspath", _TEXT),
@@ -72,5 +79,7 @@ def explained(error: Exception) -> str:
     if _WRONG_CALL.search(told):
         return told
     if "'Saga' object" in told:
-        return f"{told}: a client starts it; put what two sagas share into a plain function that both call"
+        return (
+            f"{told}: write child(…) to have it run as a saga of its own, or put what two share into a plain function"
+        )
     return f"{told}; {LOOKED_AT}"

@@ -8,6 +8,9 @@ async def reserve(command: ReserveStock, context: Context) -> StockReserved: ...
 @inventory.compensates(ReserveStock)
 async def release(command: ReserveStock, reserved: StockReserved | None, context: Context) -> None: ...
 
+@inventory.probes(ReserveStock)  # If it can be found out what became of an attempt that left no answer.
+async def find(command: ReserveStock, context: Context) -> StockReserved | None: ...
+
 asyncio.run(inventory.run("amqp://…"))
 """
 
@@ -15,70 +18,34 @@ import asyncio
 import contextlib
 import inspect
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, TypeVar
 
 from countermand.participants.announcing import announcement
 from countermand.participants.barrier import Clock, Inbox, now_ms
-from countermand.participants.context import Context, Contract, Handler, Runner
+from countermand.participants.context import Contract, Handler
+from countermand.participants.registering import Compensates, Handles, Probes
 from countermand.participants.rehearsal import Interrupt, RehearsedInbox
+from countermand.participants.running import Runner
 from countermand.participants.runtime import DRAIN_S, READY_S, Runtime
 from countermand.participants.shapes import shape_of
+from countermand.schemas.codec import decode_body
 from countermand.schemas.contract import CommandInfo, ResultsIn, command_info, is_command
-from countermand.schemas.errors import DefinitionError
+from countermand.schemas.definition import COORDINATOR
+from countermand.schemas.errors import DefinitionError, MalformedMessage
 from countermand.schemas.identifiers import checked_slug
 from countermand.schemas.messages import AnnounceMessage, CommandMessage, ReplyMessage
 from countermand.schemas.topology import Topology
 from countermand.wire import keep_ready_file
 
-R = TypeVar("R")
 C = TypeVar("C", bound=ResultsIn[Any])
-C_co = TypeVar("C_co", bound=ResultsIn[Any], covariant=True)
 
 # Enough to keep a database busy; more handlers at once only make each of them slower.
 CONCURRENCY = 32
 # Clocks of well-kept machines differ by less; an action begun this late is still harmless, it is only too late.
 CLOCK_SKEW_MS = 1_000
-
-
-class Handles(Generic[C_co]):
-    """Registers the function that does what a contract asks for; see `Participant.handles`."""
-
-    def __init__(self, register: Callable[[Callable[..., Any]], None]) -> None:
-        self._register = register
-
-    @overload
-    def __call__(
-        self: "Handles[ResultsIn[R]]", function: Callable[[C_co, Context], Coroutine[Any, Any, R]]
-    ) -> Callable[[C_co, Context], Coroutine[Any, Any, R]]: ...
-    @overload
-    def __call__(
-        self: "Handles[ResultsIn[R]]", function: Callable[[C_co, Context], R]
-    ) -> Callable[[C_co, Context], R]: ...
-    def __call__(self, function: Any) -> Any:
-        self._register(function)
-        return function
-
-
-class Compensates(Generic[C_co]):
-    """Registers the function that undoes what a contract asked for; see `Participant.compensates`."""
-
-    def __init__(self, register: Callable[[Callable[..., Any]], None]) -> None:
-        self._register = register
-
-    @overload
-    def __call__(
-        self: "Compensates[ResultsIn[R]]", function: Callable[[C_co, R | None, Context], Coroutine[Any, Any, None]]
-    ) -> Callable[[C_co, R | None, Context], Coroutine[Any, Any, None]]: ...
-    @overload
-    def __call__(
-        self: "Compensates[ResultsIn[R]]", function: Callable[[C_co, R | None, Context], None]
-    ) -> Callable[[C_co, R | None, Context], None]: ...
-    def __call__(self, function: Any) -> Any:
-        self._register(function)
-        return function
 
 
 class Participant:
@@ -89,6 +56,7 @@ class Participant:
 
     Raises:
         InvalidIdentifier: the name isn't one.
+        DefinitionError: the name is the coordinators' own, or no handler could run.
     """
 
     def __init__(
@@ -102,6 +70,8 @@ class Participant:
     ) -> None:
         if concurrency < 1:
             raise DefinitionError(f"Participant({name!r})", f"concurrency={concurrency}: at least 1 handler must run")
+        if name == COORDINATOR:
+            raise DefinitionError(f"Participant({name!r})", "this name is the coordinators' own; choose another one")
         self.name = checked_slug("participant", name)
         self.inbox = inbox
         self.concurrency = concurrency
@@ -114,6 +84,11 @@ class Participant:
     def actions(self) -> dict[str, bool]:
         """The commands that it handles, by their names on the wire, and whether it can undo each of them."""
         return {name: contract.compensation is not None for name, contract in self._contracts.items()}
+
+    @property
+    def probed(self) -> frozenset[str]:
+        """The commands of which it can find out what became of them, by their names on the wire."""
+        return frozenset(name for name, contract in self._contracts.items() if contract.probe is not None)
 
     def handles(self, contract: type[C]) -> Handles[C]:
         """Registers what does this command: `async def (command, context) -> result`.
@@ -157,16 +132,42 @@ class Participant:
 
         return Compensates(register)
 
+    def probes(self, contract: type[C]) -> Probes[C]:
+        """Registers what finds out what became of this command: `async def (command, context) -> result or None`.
+
+        It is asked where an action was given up in doubt and left no outcome on record. None says that nothing was
+        done; from then on nothing can be. Of a command without a result it returns whether it was done. Whatever it
+        raises says that nobody knows yet: it is asked again.
+
+        Raises:
+            DefinitionError: says what to write instead.
+        """
+        entry = self._contract(contract)
+        if entry.result_type is not type(None) and _takes_none(entry.result_type):
+            raise DefinitionError(
+                contract.__name__,
+                "its result may be None, which is what a probe says of an action that wasn't done; let the result be "
+                "a type of its own, with a field that may be None",
+            )
+
+        def register(function: Callable[..., Any]) -> None:
+            if entry.probe is not None:
+                raise DefinitionError(contract.__name__, f"{self.name} has a probe for it already; keep one of them")
+            entry.probe = self._handler(contract, function, ("command", "context"))
+
+        return Probes(register)
+
     def check(self) -> None:
         """Whether every contract is complete; asked at start-up.
 
         Raises:
-            DefinitionError: a compensatable contract has no compensation, or a compensation no action.
+            DefinitionError: a compensatable contract has no compensation, or a compensation or probe no action.
         """
         for contract in self._contracts.values():
             name = contract.type.__name__
             if contract.action is None:
-                raise DefinitionError(name, f"has a compensation but no action; write @{self.name}.handles({name})")
+                other = "probe" if contract.compensation is None else "compensation"
+                raise DefinitionError(name, f"has a {other} but no action; write @{self.name}.handles({name})")
             if contract.compensatable and contract.compensation is None:
                 raise DefinitionError(
                     name,
@@ -291,6 +292,14 @@ class Participant:
                 "used from the thread that a synchronous function runs in",
             )
         return Handler(function, is_async)
+
+
+def _takes_none(result_type: Any) -> bool:
+    try:
+        decode_body(b"null", result_type)
+    except MalformedMessage:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -17,8 +17,8 @@ from countermand.schemas.contract import is_command
 
 _IS_NONE: Final = (
     "the function runs once, before any saga does, so nothing is None yet and this is decided the same way for all; "
-    "pass the value on and let the participant decide. To tell a type checker that it is there, write `assert {} is "
-    "not None`"
+    "write `with when(is_present({0})):`, or pass the value on. To tell a type checker that it is there, write `assert "
+    "{0} is not None`"
 )
 
 
@@ -30,18 +30,18 @@ class Mistake(NamedTuple):
 
 
 def unseen_mistake(
-    function: Callable[..., Any], makes_value: Callable[[Any], bool], groups: tuple[Any, ...]
+    function: Callable[..., Any], gives_value: tuple[Any, ...], groups: tuple[Any, ...]
 ) -> Mistake | None:
     """The first such mistake of a saga function.
 
-    `makes_value` says of a function whether it gives traced values; `groups` are those that stand in a `with`.
+    `gives_value` are the functions that give traced values; `groups` are those that stand in a `with`.
     """
     parsed = _parsed(function)
     if parsed is None:
         return None
     outer = inspect.getclosurevars(function)
     names = {**outer.globals, **outer.nonlocals}
-    reader = _Reader(names, makes_value, groups, {each.arg for each in parsed.args.args})
+    reader = _Reader(names, gives_value, groups, {each.arg for each in parsed.args.args})
     first = min(reader.read(parsed.body), key=lambda mistake: mistake.line, default=None)
     offset = function.__code__.co_firstlineno - 1
     return None if first is None else first._replace(line=first.line + offset)
@@ -60,10 +60,10 @@ class _Reader:
     """Reads the statements of one function, and knows which names hold traced values and nothing else."""
 
     def __init__(
-        self, names: dict[str, Any], makes_value: Callable[[Any], bool], groups: tuple[Any, ...], traced: set[str]
+        self, names: dict[str, Any], gives_value: tuple[Any, ...], groups: tuple[Any, ...], traced: set[str]
     ) -> None:
         self._names = names
-        self._makes_value = makes_value
+        self._gives_value = gives_value
         self._groups = groups
         self._traced = traced
         self._other: set[str] = set()
@@ -73,6 +73,8 @@ class _Reader:
         for node in nodes:
             if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr):
                 self._assigned(node)
+            elif isinstance(node, ast.withitem):
+                self._opened(node)
         asserted = {part for node in nodes if isinstance(node, ast.Assert) for part in ast.walk(node)}
         for node in nodes:
             if node not in asserted:
@@ -87,6 +89,11 @@ class _Reader:
             # Perhaps a step was written and perhaps not: then None is the author's own, and to be asked for.
             self._other |= names
 
+    def _opened(self, node: ast.withitem) -> None:
+        called = node.context_expr.func if isinstance(node.context_expr, ast.Call) else node.context_expr
+        if isinstance(node.optional_vars, ast.Name) and any(self._found(called) is group for group in self._groups):
+            self._traced.add(node.optional_vars.id)
+
     def _mistakes(self, node: ast.AST) -> Iterator[Mistake]:
         match node:
             case ast.Compare(left=left, ops=[ast.Is() | ast.IsNot()], comparators=[ast.Constant(value=None)]):
@@ -96,12 +103,13 @@ class _Reader:
                 if any(isinstance(case.pattern, ast.MatchSingleton) for case in cases):
                     yield Mistake(node.lineno, _none(subject))
             case ast.Expr(value=ast.Call(func=called) as call):
-                yield from self._unused(called, call.lineno)
+                yield from self._unused(called, call)
 
-    def _unused(self, called: ast.expr, line: int) -> Iterator[Mistake]:
-        found, text = self._found(called), ast.unparse(called)
+    def _unused(self, called: ast.expr, call: ast.Call) -> Iterator[Mistake]:
+        found, text, line = self._found(called), ast.unparse(called), call.lineno
         if any(found is group for group in self._groups):
-            yield Mistake(line, f"{text}() alone groups nothing; write `with {text}():` and indent what belongs to it")
+            written = ast.unparse(call)
+            yield Mistake(line, f"{text}() alone groups nothing; write `with {written}:` and indent what belongs to it")
         elif is_command(found):
             yield Mistake(line, f"{text}(…) alone is a command that nobody is sent; write step({text}(…))")
 
@@ -117,7 +125,8 @@ class _Reader:
         while isinstance(value, ast.Attribute | ast.Subscript):
             value = value.value
         if isinstance(value, ast.Call):
-            return self._makes_value(self._found(value.func))
+            found = self._found(value.func)
+            return any(found is each for each in self._gives_value)
         return isinstance(value, ast.Name) and value.id in self._traced - self._other
 
 

@@ -14,112 +14,80 @@ The function runs once, at import, and is written down as a document; `fulfil` i
 ever runs it again, so it needs no care about determinism. See `tracing` for what its values can and can't do.
 """
 
-import dataclasses
 import inspect
-import re
 import sys
 import typing
-from collections.abc import Callable, Mapping
-from types import MappingProxyType, NoneType
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from types import NoneType
+from typing import Any, TypeVar
 
-import msgspec
-
-from countermand.participants.examples import example
+from countermand.participants.author_lines import author_line, line_shown
+from countermand.participants.branches import denied, otherwise, timed_out, when
+from countermand.participants.groups import parallel, scope, sequence
 from countermand.participants.literals import template_of
+from countermand.participants.loops import for_each
 from countermand.participants.reading import unseen_mistake
 from countermand.participants.shapes import shape_of
-from countermand.participants.timing import Duration, Retry, milliseconds
-from countermand.participants.tracing import Group, Trace, author_line, current_trace, line_shown
-from countermand.schemas.codec import check_body, decode_body, encode
-from countermand.schemas.contract import ResultsIn, command_info, is_command
+from countermand.participants.spanning import Concurrency, child, lock
+from countermand.participants.steps import pivot, step
+from countermand.participants.timing import Duration, Retry, duration_ms, milliseconds, policy_of
+from countermand.participants.tracing import Trace
+from countermand.participants.values import all_of, any_of, collected, contains, is_present, none_of, optional, size
+from countermand.participants.waiting import Decision, approval, sleep, sleep_until, wait_for
+from countermand.participants.written_saga import Saga
+from countermand.schemas import definition as document
 from countermand.schemas.definition import (
     STEP_TIMEOUT_MS,
     Definition,
     Node,
-    ParallelNode,
     RetryPolicy,
-    SequenceNode,
-    StepKind,
-    StepNode,
     canonical,
+    children_of,
     decode_definition,
-    definition_hash,
+    nodes_of,
 )
 from countermand.schemas.errors import DefinitionError, InvalidIdentifier
-from countermand.schemas.identifiers import checked_name, checked_slug
+from countermand.schemas.identifiers import checked_slug
 from countermand.schemas.lint import Finding, errors, lint
-from countermand.schemas.models import is_model
-from countermand.schemas.stand_ins import is_stand_in
-from countermand.schemas.template import parse_path
 
-__all__ = ["saga", "step", "pivot", "parallel", "sequence", "Retry", "Saga", "Duration"]
+__all__ = [
+    "saga",
+    "step",
+    "pivot",
+    "parallel",
+    "sequence",
+    "when",
+    "otherwise",
+    "for_each",
+    "collected",
+    "optional",
+    "all_of",
+    "any_of",
+    "none_of",
+    "is_present",
+    "contains",
+    "size",
+    "wait_for",
+    "timed_out",
+    "sleep",
+    "sleep_until",
+    "approval",
+    "denied",
+    "Decision",
+    "child",
+    "scope",
+    "lock",
+    "Concurrency",
+    "Retry",
+    "Saga",
+    "Duration",
+]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-R = TypeVar("R")
 
-_CHILD = re.compile(r"\.(?:nodes|branches)\[(\d+)\]")
-
-
-class Saga(Generic[In, Out]):
-    """A saga that has been written down. Made by `@saga`.
-
-    `definition` is the document as a value, `document` its canonical bytes, `hash` its identity; `lines` says where
-    each step was written (`file:line`).
-    """
-
-    def __init__(
-        self,
-        definition: Definition,
-        input_type: Any,
-        outcome_type: Any,
-        result_types: Mapping[str, Any] = MappingProxyType({}),
-        lines: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
-        self.definition = definition
-        self.document = canonical(definition)
-        self.hash = definition_hash(definition)
-        self.input_type = input_type
-        self.outcome_type = outcome_type
-        self._result_types = result_types
-        self.lines = lines
-
-    @property
-    def name(self) -> str:
-        return self.definition.name
-
-    @property
-    def version(self) -> int:
-        return self.definition.version
-
-    def encode_input(self, value: In) -> bytes:
-        """The input as JSON, once it is found to be what the saga declares.
-
-        Raises:
-            MalformedMessage: names the field that has the wrong type or breaks a limit.
-        """
-        body = encode(value)
-        check_body(body, field="input")
-        decode_body(body, self.input_type, field="input")
-        return body
-
-    def decode_outcome(self, result: bytes | msgspec.Raw) -> Out:
-        """The outcome of a completed saga.
-
-        Raises:
-            MalformedMessage: it isn't what the saga declares.
-        """
-        outcome: Out = decode_body(bytes(result), self.outcome_type, field="outcome")
-        return outcome
-
-    def example_results(self) -> dict[str, bytes]:
-        """An example of each step's result as JSON, by step; of a type that only its author can judge, none."""
-        found = {name: example(type_, name) for name, type_ in self._result_types.items()}
-        return {name: value for name, value in found.items() if value is not None}
-
-    def __repr__(self) -> str:
-        return f"<Saga {self.definition.label} {self.hash[:12]}>"
+_GIVES_VALUE = (step, pivot, wait_for, approval, child, optional, collected)
+_STANDS_IN_WITH = (parallel, sequence, when, otherwise, for_each, timed_out, denied, scope)
 
 
 def saga(
@@ -129,21 +97,27 @@ def saga(
     deadline: Duration | None = None,
     timeout: Duration | None = None,
     retry: Retry | None = None,
+    concurrency: Concurrency | int | None = None,
 ) -> Callable[[Callable[[In], Out]], Saga[In, Out]]:
     """Writes a function down as the saga `name`.
 
     `version` begins with 1 and changes whenever the content does. When `deadline`, counted from the start, passes
     before the pivot, the saga is compensated. `timeout` and `retry` are for the actions of steps that don't say their
-    own; a step after the pivot keeps its own retry all the same, because it is tried until it succeeds.
+    own; a step after the pivot keeps its own retry all the same, because it is tried until it succeeds. `concurrency`
+    is how many of these sagas run at once, in all or for each key.
 
     Raises:
         DefinitionError: at once, with the line of the author's code and what to write instead.
     """
     place = author_line()
+    if type(concurrency) is int:
+        concurrency = Concurrency(concurrency)
+    elif concurrency is not None and not isinstance(concurrency, Concurrency):
+        raise DefinitionError(place, f"concurrency: expected a whole number or Concurrency(…), not {concurrency!r}")
     try:
         checked_slug("name", name)
         deadline_ms = None if deadline is None else milliseconds("deadline", deadline)
-        timeout_ms, policy = _timeout("timeout", timeout, STEP_TIMEOUT_MS), _default_policy(retry)
+        timeout_ms, policy = duration_ms("timeout", timeout, STEP_TIMEOUT_MS), _default_policy(retry)
     except (DefinitionError, InvalidIdentifier) as error:
         raise DefinitionError(place, str(error)) from None
     if type(version) is not int:
@@ -155,140 +129,33 @@ def saga(
         outcome_shape = shape_of(outcome_type, place)
         _read_through(function)
         trace = Trace(name, timeout_ms=timeout_ms, retry=policy)
+        limits: list[document.Concurrency] = []
+
+        def written(input_: Any) -> Any:
+            if concurrency is not None:
+                limits.append(concurrency.limit(input_))
+            return function(input_)
+
         outcome = trace.run(
-            function, shape_of(input_type, place), lambda value: template_of(value, outcome_shape, "the outcome")
+            written, shape_of(input_type, place), lambda value: template_of(value, outcome_shape, "the outcome")
         )
-        definition = Definition(1, name, version, trace.root(), deadline_ms, outcome)
+        definition = Definition(1, name, version, trace.root(), deadline_ms, outcome, next(iter(limits), None))
         if findings := errors(lint(definition)):
             raise _unsound(findings, definition, trace, place)
-        lines = {each.name: trace.line_of(each.name) or place for each in definition.steps()}
+        lines = {name: trace.lines.get(name, place) for name in _names(definition)}
         return Saga(_read_back(definition, place), input_type, outcome_type, trace.result_types, lines)
 
     return write_down
 
 
-def step(
-    command: ResultsIn[R],
-    *,
-    name: str | None = None,
-    timeout: Duration | None = None,
-    retry: Retry | None = None,
-    undo_timeout: Duration | None = None,
-    undo_retry: Retry | None = None,
-) -> R:
-    """Asks for one action of a participant; what it gives stands for the result in later steps.
-
-    `name` is the contract's name unless given; a contract that is used twice needs one. `timeout` (the saga's, or 30 s)
-    is for one attempt. `undo_timeout` and `undo_retry` are for the compensation. A step after the pivot can't be undone
-    and is tried until it succeeds.
-
-    Raises:
-        DefinitionError: with the author's line.
-    """
-    kind: StepKind = "retriable" if current_trace("step()").pivot_passed else "compensatable"
-    result: R = _written("step()", command, kind, name, (timeout, undo_timeout), (retry, undo_retry))
-    return result
-
-
-def pivot(
-    command: ResultsIn[R],
-    *,
-    name: str | None = None,
-    timeout: Duration | None = None,
-    retry: Retry | None = None,
-) -> R:
-    """The step that decides the saga: before it everything can be undone, after it everything must succeed.
-
-    Raises:
-        DefinitionError: with the author's line.
-    """
-    result: R = _written("pivot()", command, "pivot", name, (timeout, None), (retry, None))
-    return result
-
-
-def parallel() -> Group:
-    """`with parallel():` runs what stands directly in it side by side; `with sequence():` makes a longer branch."""
-    return Group("parallel()", parallel=True)
-
-
-def sequence() -> Group:
-    """`with sequence():` inside a parallel is one branch whose steps run one after another."""
-    return Group("sequence()", parallel=False)
-
-
 def _read_through(function: Callable[..., Any]) -> None:
-    mistake = unseen_mistake(function, lambda called: called is step or called is pivot, (parallel, sequence))
+    mistake = unseen_mistake(function, _GIVES_VALUE, _STANDS_IN_WITH)
     if mistake is not None:
         raise DefinitionError(line_shown(function.__code__.co_filename, mistake.line), mistake.problem)
 
 
-def _written(
-    word: str,
-    command: Any,
-    kind: StepKind,
-    name: str | None,
-    timeouts: tuple[Duration | None, Duration | None],
-    retries: tuple[Retry | None, Retry | None],
-) -> Any:
-    trace = current_trace(word)
-    contract = type(command)
-    if not is_command(contract):
-        raise DefinitionError(author_line(), f"{word} takes a command, not {_mistaken(command)}")
-    try:
-        info = command_info(contract)
-        step_name = checked_name("name", info.name if name is None else name)
-        timeout_ms = _timeout("timeout", timeouts[0], trace.timeout_ms)
-        undo_timeout_ms = _timeout("undo_timeout", timeouts[1], STEP_TIMEOUT_MS)
-        retry, undo_retry = _policy("retry", retries[0]), _policy("undo_retry", retries[1])
-    except (DefinitionError, InvalidIdentifier) as error:
-        raise DefinitionError(author_line(), f"{contract.__name__}: {error}") from None
-    trace.claim(step_name)
-    trace.result_types[step_name] = info.result_type
-    undone = kind == "compensatable"
-    trace.add(
-        StepNode(
-            name=step_name,
-            participant=info.participant,
-            action=info.name,
-            input=template_of(command, shape_of(contract, author_line()), contract.__name__),
-            kind=kind,
-            compensation=info.compensatable or not undone,
-            because=info.because if undone else "",
-            timeout_ms=timeout_ms,
-            retry=trace.retry if retry is None and kind != "retriable" else retry,
-            undo_timeout_ms=undo_timeout_ms,
-            undo_retry=undo_retry,
-        )
-    )
-    return trace.value(parse_path(f"steps.{step_name}"), shape_of(info.result_type, author_line()))
-
-
-def _mistaken(value: Any) -> str:
-    if is_stand_in(value):
-        return "a value of the saga: make a command of it"
-    if is_command(value):
-        return f"the class: write {value.__name__}(…) with its fields"
-    if is_model(type(value)) or dataclasses.is_dataclass(type(value)):
-        return f'{type(value).__name__}; write @command(participant="…") above its class'
-    return type(value).__name__
-
-
-def _timeout(field: str, duration: Duration | None, default_ms: int) -> int:
-    return default_ms if duration is None else milliseconds(field, duration)
-
-
-def _policy(field: str, retry: Retry | None) -> RetryPolicy | None:
-    if retry is None:
-        return None
-    if not isinstance(retry, Retry):
-        raise DefinitionError(
-            field, f"expected Retry(…) from countermand.participants.saga, not {type(retry).__name__}"
-        )
-    return retry.policy(field)
-
-
 def _default_policy(retry: Retry | None) -> RetryPolicy | None:
-    policy = _policy("retry", retry)
+    policy = policy_of("retry", retry)
     if policy is not None and policy.attempts_max is None:
         raise DefinitionError("retry.attempts", "a default ends at some time; say attempts=None at the step itself")
     return policy
@@ -329,13 +196,21 @@ def _read_back(definition: Definition, place: str) -> Definition:
         raise DefinitionError(place, str(error)) from None
 
 
+def _names(definition: Definition) -> list[str]:
+    names = (getattr(node, "name", None) for node in nodes_of(definition.root))
+    return [name for name in names if name is not None]
+
+
 def _line_of(finding: Finding, definition: Definition, trace: Trace) -> str | None:
-    """Where the step was written that a finding is about."""
-    node: Node = definition.root
-    for index in _CHILD.findall(finding.path):
-        match node:
-            case StepNode():
-                break
-            case SequenceNode(nodes=children) | ParallelNode(branches=children):
-                node = children[int(index)]
-    return trace.line_of(node.name) if isinstance(node, StepNode) else None
+    """Where the innermost named node was written that a finding is about."""
+    node: Node | None = definition.root
+    rest, line = finding.path.removeprefix("$.root"), None
+    while node is not None:
+        line = trace.lines.get(getattr(node, "name", ""), line)
+        inside = [(rest[len(at) :], below) for at, below in children_of(node) if _begins(rest, at)]
+        rest, node = inside[0] if inside else (rest, None)
+    return line
+
+
+def _begins(path: str, place: str) -> bool:
+    return path.startswith(place) and path[len(place) : len(place) + 1] in ("", ".", "[")

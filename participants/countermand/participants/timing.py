@@ -70,3 +70,23 @@ class Retry:
             multiplier=self.multiplier,
             jitter_percent=self.jitter,
         )
+
+
+def policy_of(field: str, retry: Retry | None) -> RetryPolicy | None:
+    """What stands in the document; None if nothing was said.
+
+    Raises:
+        DefinitionError: it is no Retry, or names the part that makes no sense.
+    """
+    if retry is None:
+        return None
+    if not isinstance(retry, Retry):
+        raise DefinitionError(
+            field, f"expected Retry(…) from countermand.participants.saga, not {type(retry).__name__}"
+        )
+    return retry.policy(field)
+
+
+def duration_ms(field: str, duration: Duration | None, default_ms: int) -> int:
+    """The duration in milliseconds, or the default if nothing was said."""
+    return default_ms if duration is None else milliseconds(field, duration)

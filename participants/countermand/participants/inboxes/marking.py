@@ -22,6 +22,7 @@ from countermand.participants.barrier import (
     Duplicate,
     Expired,
     InProgress,
+    NotDone,
     NothingToUndo,
     Proceed,
     Recorded,
@@ -154,7 +155,7 @@ class MarkedEntry:
             case RefusedCompensated():
                 # Only a handler that checks the key itself, or an operator, can still tell what is left.
                 log.error(KEY_TAKEN_OVER, compensated=True)
-            case Proceed() | Duplicate() | NothingToUndo() | InProgress() | Expired():
+            case Proceed() | Duplicate() | NothingToUndo() | NotDone() | InProgress() | Expired():
                 log.warning(KEY_TAKEN_OVER, compensated=False)
             case unknown:
                 assert_never(unknown)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from countermand.participants.barrier import BEGUN, TOMBSTONE, Begun, Recorded, Row, Tombstone
 from countermand.schemas.codec import encode
 from countermand.schemas.errors import InvariantViolated, SettingsError
-from countermand.schemas.identifiers import KEY_MARK_MAX, NAME_MAX, SAGA_ID_MAX
+from countermand.schemas.identifiers import KEY_MARK_MAX, SAGA_ID_MAX, STEP_MAX
 from countermand.schemas.messages import Rejected, Succeeded
 
 TABLE: Final = "countermand_inbox"
@@ -25,8 +25,8 @@ def inbox_table(metadata: MetaData, *, name: str = TABLE, schema: str | None = N
         name,
         metadata,
         Column("saga_id", String(SAGA_ID_MAX), primary_key=True),
-        # A step's name, and a mark where an operator gave it a new key: see `countermand.schemas.identifiers.step_key`.
-        Column("step", String(NAME_MAX + KEY_MARK_MAX), primary_key=True),
+        # The step, and a mark where an operator gave it a new key: see `countermand.schemas.identifiers.step_key`.
+        Column("step", String(STEP_MAX + KEY_MARK_MAX), primary_key=True),
         Column("direction", String(4), primary_key=True),
         # begun, succeeded, rejected or tombstone: see `countermand.participants.barrier`.
         Column("state", String(16), nullable=False),

@@ -33,6 +33,7 @@ from countermand.participants.barrier import (
     Proceed,
     Recorded,
     Row,
+    RowDirection,
     Rows,
     Verdict,
     admit,
@@ -187,7 +188,8 @@ class SqlEntry:
 
     async def record(self, outcome: Recorded) -> Answer:
         """Commit the outcome together with what the handler did; a rejection without it."""
-        if isinstance(outcome, Rejected):
+        # A probe only looks: what it found is kept before anybody else gets the key.
+        if isinstance(outcome, Rejected) and self._direction != "probe":
             return await self._record_rejection(outcome)
         if self._session is not None:
             await self._session.flush()
@@ -235,7 +237,7 @@ class SqlEntry:
         if self._transaction is not None:
             await self._transaction.commit()
 
-    async def _store(self, direction: Direction, stored: Row | None, row: Row | None) -> None:
+    async def _store(self, direction: RowDirection, stored: Row | None, row: Row | None) -> None:
         # The row of `do` is written again with that of `undo`: a clean-up takes both or neither.
         if row is not None and (row != stored or direction != self._direction):
             values = {**self._key, "direction": direction, **columns_of(row), "recorded_at_ms": self._inbox.clock()}

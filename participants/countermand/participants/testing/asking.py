@@ -44,6 +44,10 @@ class Asker:
         known = msgspec.Raw(b"null") if result is None else result
         return await self._ask("undo", encode(UndoBody(msgspec.Raw(encode(self._command)), known)), ends)
 
+    async def probe(self, *, ends: Literal["before", "after"] | None = None) -> ReplyOutcome | None:
+        """Asks what became of the action."""
+        return await self._ask("probe", encode(self._command), ends)
+
     async def _ask(self, direction: Direction, body: bytes, ends: Moment | None) -> ReplyOutcome | None:
         info = command_info(type(self._command))
         self._ends_at = ends

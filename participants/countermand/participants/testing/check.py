@@ -1,4 +1,5 @@
-"""Whether a participant keeps the rules: each command twice, undone before, after and without its action, and crashes.
+"""Whether a participant keeps the rules: each command twice, undone before, after and without its action, probed where
+it has a probe, and crashes.
 
     await check_participant(inventory, ReserveStock(order_id="1", lines=[…]), effects=count_the_shelf)
 
@@ -91,7 +92,7 @@ class _Examination:
         outcome = await first.do()
         if isinstance(outcome, Succeeded):
             await self._twice(first, outcome)
-            for trial in (self._crash_then_again, self._crash_before, *self._undo_trials()):
+            for trial in (self._crash_then_again, self._crash_before, *self._undo_trials(), *self._probe_trials()):
                 await trial()
         else:
             await self._not_done(outcome)
@@ -106,6 +107,12 @@ class _Examination:
             self._undone_after_a_crash,
             self._undone_through_a_crash,
         )
+
+    def _probe_trials(self) -> tuple[Callable[[], Awaitable[None]], ...]:
+        # Without a probe of its own the record answers, which is the inbox's business.
+        if command_info(type(self._made(0))).name not in self._participant.probed:
+            return ()
+        return (self._probed_without, self._probed_after_a_crash)
 
     # --- the trials
 
@@ -174,6 +181,39 @@ class _Examination:
         result = done.result if isinstance(done, Succeeded) else None
         await asker.undo(result, ends="after")
         await self._undo(asker, result)
+
+    async def _probed_without(self) -> None:
+        asker = await self._fresh("probed without having been done")
+        await self._probe(asker)
+        if changed := await self._sight.changed():
+            self._broken(f"the probe did something: {in_words(changed)}; it has to look and do nothing")
+        await self._late(asker)
+
+    async def _probed_after_a_crash(self) -> None:
+        asker = await self._fresh("probed after a crash, when nobody knows its result")
+        await asker.do(ends="after")
+        left = await self._sight.now()
+        await asker.probe(ends="after")
+        await self._probe(asker)
+        if await self._sight.now() != left:
+            self._broken("the probe had an effect of its own; it has to look and do nothing")
+        if command_info(type(self._made(0))).compensatable:
+            self._tried = "probed after a crash, then undone"
+            await self._undo(asker, None)
+
+    async def _probe(self, asker: Asker) -> None:
+        """The probe says what is there to be seen; without sight, anything but a failure will do."""
+        outcome = await asker.probe()
+        changed = await self._sight.changed()
+        match outcome:
+            case Failed():
+                self._broken(f"the probe has no answer: {_shown(outcome)}{_reason(outcome)}")
+            case Succeeded() if self._sight.sees and not changed:
+                self._broken("the probe says that it was done, and nothing was")
+            case Rejected() if changed:
+                self._broken(f"the probe says that nothing was done, and this was: {in_words(changed)}")
+            case _:
+                pass
 
     async def _undo(self, asker: Asker, result: msgspec.Raw | None) -> None:
         outcome = await asker.undo(result)

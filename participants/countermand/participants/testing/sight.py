@@ -14,6 +14,11 @@ class Sight:
         self._effects = effects
         self._before: Mapping[str, Any] = {}
 
+    @property
+    def sees(self) -> bool:
+        """Whether there is anything to look at."""
+        return self._effects is not None
+
     async def begin(self) -> None:
         self._before = await self.now()
 
