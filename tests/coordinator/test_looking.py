@@ -246,7 +246,7 @@ async def test_definitions_are_listed_and_printed(client: Client, environment: E
     """Each version with its steps and participants; the document is the one that was registered."""
     await client.register(trade())
     listed = await run(environment, "definitions")
-    document = await run(environment, "definitions", "show", "trade@1")
+    document = await run(environment, "definitions", "show", "trade@1", "-o", "json")
     unknown = await run(environment, "definitions", "show", "trad")
     usage = await run(environment, "definitions", "show", "trade@one")
     gone = await run(environment, "participants", "-o", "json")

@@ -89,17 +89,21 @@ async def test_versions_are_drawn_compared_and_checked(
     started = await terminal.run("start", "buy@1", "--id", "buy-1", "--input", '{"id": "x"}')
     assert started.returncode == 0, started.stderr
     compared = await terminal.run("definitions", "diff", "buy", "new.json")
+    here = "  (a saga could go over until it comes here)"
     assert compared.stdout.splitlines() == [
         "buy@1 → buy@2",
-        "  pay: removed: shop.pay",
-        "  reserve: input.order_id: removed, was input.id",
-        "  reserve: input.order: added, input.id",
-        "  ship: added: shop.ship, compensatable",
+        f"  pay: removed: shop.pay{here}",
+        f"  reserve: input.order_id: removed, was input.id{here}",
+        f"  reserve: input.order: added, input.id{here}",
+        f"  ship: added: shop.ship, compensatable{here}",
         "What this means",
         "  1 saga of buy@1 in motion: nothing changes for them, each keeps buy@1 to its end",
         "  shop must go on consuming the compensation of pay until they have ended",
         "  shop must go on consuming pay until they have ended",
+        "  those that haven't come to pay, reserve or ship yet could be migrated to the new version",
     ]
+    shown = await terminal.run("definitions", "show", "buy")
+    assert shown.stdout.splitlines()[1] == "1 saga in motion"
     drawn = await terminal.run("definitions", "graph", "--saga", "buy-1", "--format", "svg")
     assert drawn.stdout.startswith("<svg ")
     assert "buy@1, buy-1: running" in drawn.stdout
@@ -141,6 +145,7 @@ def test_a_workshop_without_servers_can_check_draw_and_compare(folder: Path) -> 
     assert "s1 --> s2" in runner.invoke(cli, ["definitions", "graph", "new.json"]).stdout
     told = json.loads(runner.invoke(cli, ["definitions", "diff", "old.json", "new.json", "-o", "json"]).stdout)
     assert [each["aspect"] for each in told["changes"]] == ["removed", "input", "input", "added"]
+    assert {each["migration"] for each in told["changes"]} == {"until_reached"}
     assert told["in_motion"] is None
     twice = runner.invoke(cli, ["apply", "--check", "old.json", "again.json"])
     assert twice.exit_code == 4

@@ -8,8 +8,10 @@ from hypothesis import given
 
 from core.definitions import plans
 from countermand.coordinator.core import Plan
-from countermand.coordinator.operate.definitions.differences import Change, consequences, differences
-from countermand.schemas.definition import Definition, decode_definition
+from countermand.coordinator.operate.definitions.changes import Change
+from countermand.coordinator.operate.definitions.differences import differences
+from countermand.coordinator.operate.definitions.meaning import consequences
+from countermand.schemas.definition import Definition, NamedNode, decode_definition, nodes_of
 from schemas.documents import document, parallel, sequence, step
 
 
@@ -23,7 +25,7 @@ GROWING = " growing 2-fold up to 1m, jitter 20%"
 
 
 def said(old: Definition, new: Definition) -> list[str]:
-    return [f"{each.step or 'the saga'} {each.aspect} | {each.said}" for each in differences(old, new)]
+    return [f"{each.node or 'the saga'} {each.aspect} | {each.said}" for each in differences(old, new)]
 
 
 @pytest.mark.parametrize(
@@ -118,5 +120,5 @@ def test_any_two_definitions_can_be_compared(before: Plan, after: Plan) -> None:
     changes = differences(old, new)
     assert all(isinstance(each, Change) and each.said for each in changes)
     assert bool(changes) == (msgspec.structs.replace(old, name=new.name, version=new.version) != new) or not changes
-    names = {each.name for each in (*old.steps(), *new.steps())}
-    assert {each.step for each in changes} <= names | {None}
+    names = {each.name for root in (old.root, new.root) for each in nodes_of(root) if isinstance(each, NamedNode)}
+    assert {each.node for each in changes} <= names | {None}

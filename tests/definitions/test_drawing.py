@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 from core.definitions import plans
 from countermand.coordinator.operate.definitions.drawing import (
+    CardItem,
     Drawing,
-    GroupItem,
+    ForkItem,
+    FrameItem,
     Item,
     Mark,
-    StepItem,
+    NoteItem,
+    cards,
     drawing,
     items,
     mark_of,
@@ -23,8 +26,9 @@ from countermand.coordinator.operate.definitions.drawing import (
 from countermand.coordinator.operate.definitions.layout import Box, layout
 from countermand.coordinator.operate.definitions.mermaid import mermaid
 from countermand.coordinator.operate.definitions.svg import svg
-from countermand.coordinator.operate.story import LaneStory, StepStory
+from countermand.coordinator.operate.step_stories import LaneStory, StepStory
 from countermand.schemas.definition import Definition, SequenceNode, StepNode, decode_definition
+from definitions.trees import trees
 from schemas.documents import document, parallel, sequence, step
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -44,7 +48,19 @@ ORDER = (
 
 def names(found: Drawing) -> dict[str, str]:
     """What an id stands for."""
-    return {each.id: each.step.name if isinstance(each, StepItem) else "parallel" for each in items(found.chain)}
+    return {each.id: name_of(each) for each in items(found.chain)}
+
+
+def name_of(item: Item) -> str:
+    match item:
+        case CardItem(node=node):
+            return node.name
+        case FrameItem(title=title):
+            return title.partition(":")[0]
+        case ForkItem(head=head):
+            return f"fork {head.node.name}"
+        case NoteItem(text=text):
+            return text
 
 
 def test_edges_forward_and_back() -> None:
@@ -124,7 +140,7 @@ def long_saga(count: int) -> Drawing:
 
 
 DRAWINGS: st.SearchStrategy[Drawing] = st.one_of(
-    plans().map(lambda plan: drawing(plan.definition)), st.integers(1, 80).map(long_saga)
+    trees().map(drawing), plans().map(lambda plan: drawing(plan.definition)), st.integers(1, 80).map(long_saga)
 )
 
 
@@ -145,8 +161,11 @@ def _check(siblings: tuple[Item, ...], boxes: dict[str, Box], outer: Box | None)
         box = boxes[item.id]
         assert outer is None or _inside(box, outer)
         assert not any(_overlap(box, boxes[other.id]) for other in siblings[index + 1 :])
-        if isinstance(item, GroupItem):
-            _check(tuple(each for branch in item.branches for each in branch), boxes, box)
+        match item:
+            case FrameItem(branches=chains):
+                _check(tuple(each for chain in chains for each in chain), boxes, box)
+            case ForkItem(head=head, branches=branches):
+                _check((head, *(each for branch in branches for each in branch.chain)), boxes, box)
 
 
 def _inside(box: Box, outer: Box) -> bool:
@@ -162,13 +181,13 @@ def _overlap(one: Box, other: Box) -> bool:
 def test_a_picture_is_whole_and_stands_alone(found: Drawing) -> None:
     """Well formed, each step and each edge in it, light and dark, and nothing fetched from anywhere."""
     root = ElementTree.fromstring(svg(found))  # noqa: S314  our own text
-    steps = [each for each in items(found.chain) if isinstance(each, StepItem)]
     assert [each.text for each in root.iter(f"{SVG}text") if each.get("class") == "name"] == [
-        each.step.name for each in steps
+        each.node.name for each in cards(found.chain)
     ]
     lines = [each.get("class") for each in root.iter(f"{SVG}path")]
     # One of each kind is the legend's.
     assert (lines.count("forward"), lines.count("back")) == (len(found.forward) + 1, len(found.back) + 1)
+    assert lines.count("way") == sum(len(each.branches) for each in items(found.chain) if isinstance(each, ForkItem))
     style = next(root.iter(f"{SVG}style")).text or ""
     assert "prefers-color-scheme:dark" in style
     assert "url(" not in style

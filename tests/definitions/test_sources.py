@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from countermand.coordinator.operate.definitions.sources import SourceUnreadable, read_sources
+from countermand.coordinator.operate.definitions.sources import Source, SourceUnreadable, read_sources
 from countermand.schemas.definition import canonical, definition_hash
 from countermand.schemas.lint import lint
 from definitions.shop import PYTHON
+from definitions.showcase import showcase
 
 
 def test_one_saga_in_three_notations_has_one_hash(folder: Path) -> None:
@@ -76,3 +77,18 @@ def test_what_cannot_be_read_says_where_and_why(folder: Path, target: str, said:
         read_sources(target)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_finding_deep_inside_has_the_line_of_the_node_around_it(folder: Path) -> None:
+    """Through branches, loops and scopes; a node without a line of its own has that of the one that holds it."""
+    lines = {"is_large": "shop.py:1", "fraud_review": "shop.py:2", "note_refusal": "shop.py:3", "gift": "shop.py:4"}
+    source = Source("shop:fulfil", showcase(), lines)
+    when, parallel = "$.root.nodes[3]", "$.root.nodes[4]"
+    assert source.place(f"{when}.condition: …") == "shop.py:1"
+    assert source.place(f"{when}.then.nodes[0].deadline_ms: …") == "shop.py:2"
+    assert source.place(f"{when}.then.nodes[0].otherwise.input.a: …") == "shop.py:3"
+    assert source.place(f"{when}.then.nodes[1]: …") == "shop.py:1"
+    assert source.place(f"{when}.otherwise: …") == "shop.py:1"
+    assert source.place(f"{parallel}.branches[2].body.nodes[1].name: …") == "shop.py:4"
+    assert source.place(f"{parallel}.branches[12]: …") == "shop:fulfil"
+    assert source.place("$.rooted: …") == source.place("$.outcome: …") == "shop:fulfil"

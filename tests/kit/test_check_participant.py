@@ -13,6 +13,7 @@ from kit.shop import Pay, Reserve, Reserved, Shop
 
 Action = Callable[[Reserve, Context], Coroutine[Any, Any, Reserved]]
 Compensation = Callable[[Reserve, Reserved | None, Context], Coroutine[Any, Any, None]]
+Probe = Callable[[Reserve, Context], Coroutine[Any, Any, Reserved | None]]
 
 COMMAND = Reserve(order="1")
 done: Counter[str] = Counter()
@@ -110,6 +111,51 @@ async def test_a_broken_rule_is_named(action: Action, compensation: Compensation
     assert any(tried in rule.tried for rule in raised.value.rules), str(raised.value)
     assert all(rule.command == "Reserve" for rule in raised.value.rules)
     assert "the participant stock breaks" in str(raised.value)
+
+
+async def finds(command: Reserve, context: Context) -> Reserved | None:
+    return Reserved(reservation="r") if done[context.key] else None
+
+
+async def finds_always(command: Reserve, context: Context) -> Reserved | None:
+    return Reserved(reservation="r")
+
+
+async def finds_never(command: Reserve, context: Context) -> Reserved | None:
+    return None
+
+
+async def finds_nobody_there(command: Reserve, context: Context) -> Reserved | None:
+    raise OSError("the shelf is gone")
+
+
+async def finds_by_doing(command: Reserve, context: Context) -> Reserved | None:
+    return await well(command, context)
+
+
+@pytest.mark.parametrize(
+    ("probe", "tried", "found"),
+    [
+        (finds_always, "probed without", "the probe says that it was done, and nothing was"),
+        (finds_never, "probed after a crash", "the probe says that nothing was done, and this was: reserved: "),
+        (finds_nobody_there, "probed without", "the probe has no answer: failed, OSError"),
+        (finds_by_doing, "probed without", "the probe did something: reserved: "),
+    ],
+)
+async def test_a_probe_that_is_wrong_is_named(probe: Probe, tried: str, found: str) -> None:
+    """It has to find what is there, to find nothing where nothing is, and to leave it as it is."""
+    participant = stock()
+    participant.probes(Reserve)(probe)
+    rules = await examine_participant(participant, COMMAND, effects=effects)
+    assert any(rule.tried.startswith(tried) and found in rule.found for rule in rules), rules
+
+
+async def test_a_good_probe_passes() -> None:
+    """With a look at the effects and without."""
+    participant = stock()
+    participant.probes(Reserve)(finds)
+    await check_participant(participant, COMMAND, effects=effects)
+    await check_participant(participant, COMMAND)
 
 
 async def test_an_inbox_that_keeps_nothing_is_found() -> None:

@@ -64,7 +64,7 @@ def test_sagas_share_a_world(saga_world: SagaWorld) -> None:
     saga_world.given(trade, ORDER).advance("1h").expect_completed(RECEIPT).expect_effects(ALL_DONE)
     saga_world.given(trade, Order(id="2", cents=2_000)).expect_compensated("reserve").expect_effects({})
     assert shop.effects() == ALL_DONE
-    assert "1:00:00.000  client" in saga_world.timeline
+    assert "1:00:00.000  saga-2  client" in saga_world.timeline
 
 
 def test_a_trouble_belongs_to_its_saga(saga_world: SagaWorld) -> None:

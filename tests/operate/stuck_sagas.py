@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from countermand.coordinator.core import Plan, decide, pending_commands, wake_at
+from countermand.coordinator.core.draft import Parts
 from countermand.coordinator.core.events import ReplyReceived, SagaEvent, StartRequested
 from countermand.coordinator.core.journal import Record
 from countermand.coordinator.core.state import Saga, StuckCause
@@ -62,6 +63,6 @@ def _commit(saga: Saga, records: list[Record]) -> Commit:
         token=new_secret(),
         saga=saga,
         records=tuple(records),
-        results=saga.results,
+        parts=Parts(results=saga.results),
         wake_at_ms=wake_at(saga.state),
     )

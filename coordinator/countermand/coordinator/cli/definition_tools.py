@@ -7,22 +7,23 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 import click
-import msgspec
 
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.known import Known, NotRegistered, is_registered_name, one_source, read_known
 from countermand.coordinator.cli.output import print_json, quiet_logging, say, tell
 from countermand.coordinator.operate.counting import counted
-from countermand.coordinator.operate.definitions.differences import Change, consequences, differences
-from countermand.coordinator.operate.definitions.drawing import Drawing, drawing, mark_of
-from countermand.coordinator.operate.definitions.in_flight import in_flight, in_flight_document, in_words
+from countermand.coordinator.operate.definitions.changes import Change, change_document
+from countermand.coordinator.operate.definitions.differences import differences
+from countermand.coordinator.operate.definitions.drawing import Drawing, drawing, marks_of
+from countermand.coordinator.operate.definitions.in_flight import InFlight, in_flight, in_flight_document, in_words
+from countermand.coordinator.operate.definitions.meaning import consequences
 from countermand.coordinator.operate.definitions.mermaid import mermaid
 from countermand.coordinator.operate.definitions.sources import Source, SourceUnreadable
 from countermand.coordinator.operate.definitions.svg import svg
 from countermand.coordinator.operate.looking import look
 from countermand.coordinator.runtime import open_store
 from countermand.coordinator.settings import load_settings
-from countermand.schemas.definition import Definition
+from countermand.schemas.definition import Definition, definition_hash
 from countermand.schemas.errors import SagaUnreadable
 from countermand.schemas.identifiers import checked_saga_id
 from countermand.schemas.lint import RULES, Finding, lint
@@ -58,7 +59,7 @@ def told(function: Callable[P, None]) -> Callable[P, None]:
 def graph(definition: str | None, format_: str, saga_id: str | None) -> None:
     if definition is None and saga_id is None:
         raise click.UsageError("say what to draw: a DEFINITION, or --saga with an id")
-    wanted = None if definition is None else one_source(definition, _known_for([definition])).definition
+    wanted = None if definition is None else one_source(definition, known_for([definition])).definition
     if saga_id is not None:
         drawn = asyncio.run(_saga_drawing(checked_saga_id(saga_id), wanted))
     elif wanted is not None:
@@ -72,24 +73,24 @@ def graph(definition: str | None, format_: str, saga_id: str | None) -> None:
 @click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @told
 def diff(old: str, new: str, output: str) -> None:
-    known = _known_for([old, new])
+    known = known_for([old, new])
     before, after = one_source(old, known).definition, one_source(new, known).definition
     changes = differences(before, after)
     in_motion = known.sagas_of(before) if known else None
-    means = consequences(before, after, in_motion)
+    means = consequences(before, after, in_motion, changes)
     if output == "json":
         print_json(
             {
                 "old": before.label,
                 "new": after.label,
-                "changes": [msgspec.to_builtins(each) for each in changes],
+                "changes": [change_document(each) for each in changes],
                 "in_motion": in_motion,
                 "consequences": means,
             }
         )
         return
     say(f"{before.label} → {after.label}")
-    for line in change_lines(changes):
+    for line in change_lines(changes, migration=in_motion != 0):
         say(f"  {line}")
     click.echo("What this means")
     for line in means:
@@ -119,7 +120,7 @@ def check(targets: tuple[str, ...], flight: bool, strict: bool, output: str) -> 
             say(f"{source.definition.label}: {'sound' if not findings else f'{len(findings)} findings'}")
             for each in findings:
                 say(f"  {finding_line(source, each)}")
-        for line in _flight_lines(known) if flight else ():
+        for line in () if found is None else _flight_lines(found):
             say(line)
     refused = any(is_refusal(each, strict=strict) for _, findings in checked for each in findings)
     missing = found is not None and (any(each.missing for each in found.contracts) or bool(found.lost))
@@ -150,13 +151,16 @@ def is_refusal(finding: Finding, *, strict: bool) -> bool:
     return strict or finding.severity == "error"
 
 
-def change_lines(changes: Sequence[Change]) -> list[str]:
-    """Changes for people."""
-    return [f"{'the saga' if each.step is None else each.step}: {each.said}" for each in changes] or ["no difference"]
+def change_lines(changes: Sequence[Change], *, migration: bool = False) -> list[str]:
+    """Changes for people; with `migration`, which sagas in motion could go over to the new version."""
+    lines = []
+    for each in changes:
+        line = f"{'the saga' if each.node is None else each.node}: {each.said}"
+        lines.append(f"{line}  ({each.migration_words})" if migration else line)
+    return lines or ["no difference"]
 
 
-def _flight_lines(known: Known) -> list[str]:
-    found = in_flight(known.definitions, known.in_motion, known.announced, known.now_ms)
+def _flight_lines(found: InFlight) -> list[str]:
     lines = [in_words(each) for each in found.contracts if each.service != "served"]
     lines += [
         f"{label}: {counted(count, 'saga')} in motion, and its definition is lost"
@@ -166,7 +170,7 @@ def _flight_lines(known: Known) -> list[str]:
     return [*lines, f"in flight: {served} of {len(found.contracts)} compensations are served"]
 
 
-def _known_for(targets: Sequence[str]) -> Known | None:
+def known_for(targets: Sequence[str]) -> Known | None:
     """What the store knows, if one of the targets is to be looked up there."""
     return asyncio.run(read_known()) if any(map(is_registered_name, targets)) else None
 
@@ -184,9 +188,12 @@ async def _saga_drawing(saga_id: str, wanted: Definition | None) -> Drawing:
         definition = await store.definition(seen.story.definition_hash)
         if definition is None:
             raise SagaUnreadable(saga_id, f"its definition {seen.story.definition} is not in the store")
-        if wanted is not None and wanted != definition:
+        if wanted is not None and definition_hash(wanted) != definition_hash(definition):
             raise SourceUnreadable(f"{saga_id} runs on {definition.label}, which is not the definition given")
-        marks = {each.step: mark_of(each) for each in seen.story.steps}
-        return drawing(definition, marks, title=f"{seen.story.definition}, {saga_id}: {seen.story.phase_words}")
+        return drawing(
+            definition,
+            marks_of(seen.story.steps, seen.story.nodes),
+            title=f"{seen.story.definition}, {saga_id}: {seen.story.phase_words}",
+        )
     finally:
         await store.close()

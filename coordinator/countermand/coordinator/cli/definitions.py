@@ -2,15 +2,13 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from countermand.coordinator.cli import exits
-from countermand.coordinator.cli.definition_tools import check, diff, graph
-from countermand.coordinator.cli.known import NotRegistered, is_registered_name, read_known
+from countermand.coordinator.cli.definition_tools import TARGET_HELP, check, diff, graph, known_for, told
+from countermand.coordinator.cli.known import is_registered_name, one_source, read_known
 from countermand.coordinator.cli.output import (
     console,
     output_option,
@@ -19,6 +17,7 @@ from countermand.coordinator.cli.output import (
     quiet_logging,
     tell,
 )
+from countermand.coordinator.operate.definitions.sources import is_file, is_module
 from countermand.schemas.definition import Definition, canonical, definition_hash
 
 HASH_SHOWN = 12
@@ -44,21 +43,24 @@ def definitions(context: click.Context, output: str) -> None:
         tell("no definition is registered; register one with `countermand apply DOCUMENT`")
 
 
-@definitions.command()
+@definitions.command(
+    help=f"Show a DEFINITION: {TARGET_HELP}. A line for each node, nested as it is written; as JSON, its document."
+)
 @click.argument("definition")
-def show(definition: str) -> None:
-    """Print the document of DEFINITION (name, for the newest version, or name@version)."""
-    quiet_logging()
-    if not is_registered_name(definition):
-        raise click.UsageError(
-            f"DEFINITION: {definition!r} is not valid; expected name or name@version, such as order@3"
-        )
-    try:
-        found = asyncio.run(read_known()).definition(definition)
-    except NotRegistered as error:
-        tell(str(error))
-        sys.exit(exits.NOT_FOUND)
-    print_json(json.loads(canonical(found)))
+@click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@told
+def show(definition: str, output: str) -> None:
+    if not (is_registered_name(definition) or is_file(definition) or is_module(definition)):
+        raise click.UsageError(f"DEFINITION: {definition!r} is not valid; expected {TARGET_HELP}, such as order@3")
+    known = known_for([definition])
+    found = one_source(definition, known).definition
+    if output == "json":
+        print_json(json.loads(canonical(found)))
+        return
+    from countermand.coordinator.cli.definition_table import definition_screen
+
+    terminal = console()
+    terminal.print(definition_screen(found, known.sagas_of(found) if known else None, terminal))
 
 
 for command in (graph, diff, check):

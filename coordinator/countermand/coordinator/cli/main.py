@@ -54,6 +54,7 @@ class Countermand(FailingInWords):
                 "definitions:definitions",
                 "List the registered definitions; print, draw, compare or check some.",
             ),
+            "locks": ("locks:locks", "List the locks that sagas hold or wait for; show one."),
             "participants": ("participants:participants", "List the participants: queues, processes, what is wrong."),
         },
         "Act (each with a reason, on one saga or on many)": {

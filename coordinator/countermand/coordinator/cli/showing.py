@@ -17,14 +17,15 @@ from countermand.schemas.identifiers import checked_saga_id
 @click.command()
 @click.argument("saga_id")
 @click.option("--payloads", is_flag=True, help="Show the input, the results and the outcome as well.")
+@click.option("--items", is_flag=True, help="Show each item of a loop by itself, not only their numbers.")
 @click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def show(saga_id: str, payloads: bool, output: str) -> None:
+def show(saga_id: str, payloads: bool, items: bool, output: str) -> None:
     """Show one saga: its steps in time, why it is stuck, and what can be done about it.
 
-    Payloads stay hidden unless you ask for them.
+    Payloads stay hidden unless you ask for them; but what somebody has to decide about is shown.
     """
     quiet_logging()
-    seen = asyncio.run(_read(checked_saga_id(saga_id)))
+    seen = asyncio.run(_read(checked_saga_id(saga_id), items=items))
     if seen is None:
         tell(f"no saga has the id {saga_id}")
         sys.exit(exits.NOT_FOUND)
@@ -39,9 +40,9 @@ def show(saga_id: str, payloads: bool, output: str) -> None:
         terminal.print(telling.payloads(seen.saga))
 
 
-async def _read(saga_id: str) -> Look | None:
+async def _read(saga_id: str, *, items: bool) -> Look | None:
     store = open_store(load_settings())
     try:
-        return await look(store, saga_id)
+        return await look(store, saga_id, items=items)
     finally:
         await store.close()

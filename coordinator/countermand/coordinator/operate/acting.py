@@ -9,12 +9,12 @@ from typing import Final, Literal
 
 import msgspec
 
-from countermand.coordinator.core.state import Saga, Track
+from countermand.coordinator.core.state import Approval, Saga, Track
 from countermand.coordinator.operate.requests import Requests
 from countermand.coordinator.ports import SagaStore
 from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import Accepted, OperateMessage, Refused
-from countermand.schemas.operations import CompensateSaga, Operation, RetryStep, name_of
+from countermand.schemas.operations import CompensateSaga, DecideApproval, Operation, RetryStep, name_of
 
 POLL_S: Final = 0.1
 
@@ -89,10 +89,18 @@ def effect_of(before: Saga, now: Saga, operation: Operation) -> Effect:
     """What came of an operation, from the saga as it was and as it is."""
     if isinstance(operation, CompensateSaga) and now.state.phase == "running" and now.state.turn is not None:
         return Effect("pending", "the saga turns back as soon as its pivot has answered that it was not done")
+    if isinstance(operation, DecideApproval):
+        decided = now.state.marks.get(operation.step)
+        status = decided.status if isinstance(decided, Approval) else operation.decision
+        text = f"{operation.step} is {status}; {_state_in_words(now)}"
+        return Effect("took_effect", text, stuck=now.state.stuck is not None)
     if not isinstance(operation, RetryStep):
         return Effect("took_effect", _state_in_words(now), stuck=now.state.stuck is not None)
     name = operation.step or (None if before.state.stuck is None else before.state.stuck.step)
-    direction: Direction = "do" if before.state.phase == "running" else "undo"
+    tried = None if name is None else before.state.steps.get(name)
+    # Not the saga's own direction: a scope of it may go back while the rest goes on.
+    undo = before.state.phase != "running" if tried is None else tried.undo is not None
+    direction: Direction = "undo" if undo else "do"
     known = None if name is None else now.state.steps.get(name)
     track = None if known is None else known.track(direction)
     what = f"step {name}" if direction == "do" else f"the compensation of step {name}"

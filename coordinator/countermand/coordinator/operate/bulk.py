@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 
 from countermand.coordinator.core import Plan
-from countermand.coordinator.core.operations import Refusal, weigh
+from countermand.coordinator.core.operations import weigh
+from countermand.coordinator.core.refusal import Refusal
 from countermand.coordinator.core.state import Saga
 from countermand.coordinator.operate.acting import Act, Effect, ask, effect_of
 from countermand.coordinator.operate.filters import Filter

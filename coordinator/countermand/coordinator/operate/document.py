@@ -5,9 +5,11 @@ from typing import Any
 import msgspec
 
 from countermand.coordinator.core.state import Saga
+from countermand.coordinator.operate.node_stories import ApprovalStory, NodeStory
 from countermand.coordinator.operate.reading import history_line
 from countermand.coordinator.operate.sentences import sentence
-from countermand.coordinator.operate.story import Choice, LaneStory, StepStory, Story
+from countermand.coordinator.operate.step_stories import LaneStory, StepStory
+from countermand.coordinator.operate.story import Choice, Story
 from countermand.coordinator.operate.timeline import Span
 from countermand.coordinator.operate.trouble import Trouble
 from countermand.schemas.envelope import timestamp
@@ -42,6 +44,9 @@ def document(story: Story, saga: Saga, *, payloads: bool = False) -> dict[str, A
         "failure": None if state.failure is None else msgspec.to_builtins(state.failure),
         "turned_back": story.turned_back,
         "steps": [_step(each) for each in story.steps],
+        "nodes": [_node(each) for each in story.nodes],
+        "approvals": [approval_document(each) for each in story.approvals],
+        "parent": None if story.parent is None else {"saga_id": story.parent, "step": story.parent_step},
         "possible": [_choice(each) for each in story.possible],
         "history": [{**history_line(each), "said": sentence(each.entry)} for each in story.history],
         "history_more": story.more_history,
@@ -76,18 +81,59 @@ def _step(step: StepStory) -> dict[str, Any]:
         "compensation_error": None if undo is None else undo.error,
         "do": _lane(step.do),
         "undo": None if undo is None else _lane(undo),
+        "probe": None if step.probe is None else _lane(step.probe),
+        "sort": step.sort,
+        "child": None if step.child is None else msgspec.to_builtins(step.child),
+        "lock": None if step.lock is None else msgspec.to_builtins(step.lock),
     }
 
 
-def _lane(lane: LaneStory) -> dict[str, Any]:
-    following = lane.next
+def _node(node: NodeStory) -> dict[str, Any]:
+    failure = None if node.failure is None else msgspec.to_builtins(node.failure)
     return {
-        "status": lane.status,
-        "words": lane.words,
+        "name": node.name,
+        "node": node.node,
+        **_lane(node.lane, node=True),
+        "event": node.event,
+        "key": node.key,
+        "then": node.then,
+        "items": node.items,
+        "failure": failure,
+        "approval": None if node.approval is None else approval_document(node.approval),
+    }
+
+
+def approval_document(approval: ApprovalStory) -> dict[str, Any]:
+    """An approval, ready for JSON, with what it shows: that is there to be seen."""
+    return {
+        "step": approval.step,
+        "status": approval.status,
+        "until": timestamp(approval.until_ms),
+        "roles": list(approval.roles),
+        "assignees": list(approval.assignees),
+        "requester": approval.requester,
+        "escalates": _moment(approval.escalate_ms),
+        "escalates_to": approval.escalate_to,
+        "decided_by": approval.by,
+        "comment": approval.comment or None,
+        "shows": msgspec.json.decode(approval.shows),
+        "digest": approval.digest,
+    }
+
+
+def _lane(lane: LaneStory, *, node: bool = False) -> dict[str, Any]:
+    following = lane.next
+    # Nodes that are no steps are not attempted, and don't fail by themselves.
+    tried = {
         "attempts": lane.attempts,
         "attempts_max": lane.attempts_max,
         "error": lane.error,
         "reason": lane.reason,
+    }
+    return {
+        "status": lane.status,
+        "words": lane.words,
+        **({} if node else tried),
         "next": None if following is None else {"what": following.what, "at": timestamp(following.at_ms)},
         "spans": [_span(each) for each in lane.spans],
     }

@@ -15,7 +15,7 @@ import msgspec
 from countermand.coordinator.core.state import StuckCause
 from countermand.coordinator.operate.durations import in_words, milliseconds, written
 from countermand.schemas.errors import CountermandError, InvalidIdentifier
-from countermand.schemas.identifiers import TAGS_MAX, checked_name, checked_slug, checked_tags
+from countermand.schemas.identifiers import NAME_MAX, TAGS_MAX, checked_name, checked_slug, checked_tags
 from countermand.schemas.messages import Phase
 
 PHASES: Final[tuple[str, ...]] = get_args(Phase)
@@ -23,6 +23,7 @@ CAUSES: Final[tuple[str, ...]] = get_args(StuckCause)
 TEXT_MAX: Final = 4_000  # Sixteen tags and every other condition, each as long as it may be, are shorter.
 CODE_MAX: Final = 64  # The protocol cuts error codes at this length.
 VERSION_MAX: Final = 2**31 - 1
+PERSON_MAX: Final = 256  # As long as an address may be.
 
 
 class FilterError(CountermandError):
@@ -41,7 +42,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `definition` is a name or name@version. `stuck` is a cause, or "any". `step` and `error` are those on which a saga
     is stuck, where it is; otherwise a step that is under way, and the code on which a step failed or the saga turned
     back. An empty `step` or `error` means stuck without one. The durations are in milliseconds: since the saga's start
-    (`age`), since it is stuck or paused (`since`), since its last change (`updated`).
+    (`age`), since it is stuck or paused (`since`), since its last change (`updated`). `approval` is a role that may
+    decide an approval that is open, or "any"; `assignee` is a person who may.
     """
 
     phase: Phase | None = None
@@ -57,6 +59,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     since_under_ms: int | None = None
     updated_over_ms: int | None = None
     updated_under_ms: int | None = None
+    approval: str | None = None
+    assignee: str | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -88,7 +92,7 @@ def to_text(filter_: Filter) -> str:
     """The filter as text, such that `parse` gives the same one."""
     parts = [
         condition(name, value)
-        for name in ("phase", "definition", "stuck", "step", "error")
+        for name in ("phase", "definition", "stuck", "step", "error", "approval", "assignee")
         if (value := getattr(filter_, name)) is not None
     ]
     parts += [f"tag:{tag}" for tag in filter_.tags]
@@ -118,9 +122,15 @@ def describe(filter_: Filter) -> str:
         "stuck": "stuck by {}",
         "step": "at step {}",
         "error": "with error {}",
+        "approval": "with an approval open for the role {}",
+        "assignee": "with an approval open for {}",
     }
     parts = [words.format(value) for name, words in said.items() if (value := getattr(filter_, name))]
-    parts = ["stuck by any cause" if part == "stuck by any" else part for part in parts]
+    anything = {
+        "stuck by any": "stuck by any cause",
+        "with an approval open for the role any": "with an approval open",
+    }
+    parts = [anything.get(part, part) for part in parts]
     parts += ["stuck on no step"] if filter_.step == "" else []
     parts += ["stuck without an error code"] if filter_.error == "" else []
     parts += [f"tagged {tag}" for tag in filter_.tags]
@@ -133,7 +143,7 @@ def describe(filter_: Filter) -> str:
 
 
 DURATIONS: Final = {"age": "started {} ago", "since": "stuck or paused for {}", "updated": "unchanged for {}"}
-FIELDS: Final = ("phase", "definition", "stuck", "step", "error", "tag", "hold", *DURATIONS)
+FIELDS: Final = ("phase", "definition", "stuck", "step", "error", "tag", "hold", "approval", "assignee", *DURATIONS)
 _BOUNDS: Final = {">": "over", "<": "under"}
 
 _PLAIN = re.compile(r'[^\s"\\]+\Z')
@@ -176,6 +186,12 @@ def _read(name: str, value: str) -> dict[str, Any]:
             return {"definition": _definition(value)}
         case "step":
             return {"step": value and _identifier(lambda: checked_name("step", value), name, value)}
+        case "approval" | "assignee":
+            most = NAME_MAX if name == "approval" else PERSON_MAX
+            if not 1 <= len(value) <= most:
+                what = "a role, or any," if name == "approval" else "a person"
+                raise FilterError(name, f"{len(value)} characters", f"{what} of 1 to {most} characters")
+            return {name: value}
         case "tag":
             return {"tags": _identifier(lambda: checked_tags((value,)), name, value)}
         case _:

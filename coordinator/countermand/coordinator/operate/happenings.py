@@ -1,10 +1,25 @@
 """Lifecycle events in words."""
 
-from typing import Any, Final, assert_never
+from typing import Any, Final, Literal, assert_never
 
 from countermand.coordinator.operate.reading import CAUSES_IN_WORDS
 from countermand.schemas.envelope import timestamp
 from countermand.schemas.messages import LifecycleMessage
+
+NodeEvent = Literal[
+    "branch.taken",
+    "wait.begun",
+    "wait.met",
+    "wait.timed_out",
+    "approval.asked",
+    "approval.escalated",
+    "approval.decided",
+    "approval.timed_out",
+    "scope.compensating",
+    "scope.compensated",
+    "lock.asked",
+    "child.asked",
+]
 
 _SAGA: Final = {
     "saga.started": "started",
@@ -31,16 +46,16 @@ def happening(event: LifecycleMessage) -> str:
             return f"was paused by {data.get('actor')}"
         case "step.succeeded":
             return f"{step} was done by attempt {data.get('attempt')}"
+        case "step.rejected" if data.get("direction") == "probe":
+            return f"{step} turned out not to have been done"
         case "step.rejected":
-            return f"{step} was rejected: {data.get('code')}"
+            return f"{_direction(data)}{step} was rejected: {data.get('code')}"
         case "step.failed":
-            undo = "the compensation of " if data.get("direction") == "undo" else ""
-            return f"{undo}{step}, attempt {data.get('attempt')}, failed: {data.get('code')}"
+            return f"{_direction(data)}{step}, attempt {data.get('attempt')}, failed: {data.get('code')}"
         case "step.compensated":
             return f"{step} was undone by attempt {data.get('attempt')}"
         case "step.skipped":
-            undo = "the compensation of " if data.get("direction") == "undo" else ""
-            return f"{undo}{step} was skipped"
+            return f"{_direction(data)}{step} was skipped"
         case "step.settled":
             return f"{step} was undone by hand"
         case (
@@ -54,7 +69,44 @@ def happening(event: LifecycleMessage) -> str:
         ):
             return _SAGA[event.name]
         case _:
-            assert_never(event.name)
+            return _at_a_node(event.name, data)
+
+
+def _at_a_node(name: NodeEvent, data: dict[str, Any]) -> str:
+    step = data.get("step")
+    match name:
+        case "branch.taken":
+            return f"{step}: the condition {'holds' if data.get('then') else 'does not hold'}"
+        case "wait.begun":
+            key = f" with the key {data['key']}" if data.get("key") else ""
+            return f"{step} waits for {data.get('event')}{key}"
+        case "wait.met":
+            return f"{step} has what it waited for"
+        case "wait.timed_out":
+            return f"{step} waited in vain"
+        case "approval.asked":
+            return f"{step} waits for a decision"
+        case "approval.escalated":
+            return f"nobody has decided {step} yet: the role {data.get('role')} may, too"
+        case "approval.decided":
+            return f"{step} was {data.get('decision')} by {data.get('by')}"
+        case "approval.timed_out":
+            return f"nobody decided {step} in time"
+        case "scope.compensating":
+            return f"turned back in its scope {data.get('scope')}: {data.get('code')}"
+        case "scope.compensated":
+            return f"undid its scope {data.get('scope')}, and goes on after it"
+        case "lock.asked":
+            key = f" of {data['key']}" if data.get("key") else ""
+            return f"{step} asks for the lock {data.get('lock')}{key}"
+        case "child.asked":
+            return f"{step} starts the child saga {data.get('saga_id')}"
+        case _:
+            assert_never(name)
+
+
+def _direction(data: dict[str, Any]) -> str:
+    return {"undo": "the compensation of ", "probe": "the question what became of "}.get(str(data.get("direction")), "")
 
 
 def happening_document(event: LifecycleMessage) -> dict[str, Any]:

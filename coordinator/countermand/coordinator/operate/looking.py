@@ -6,13 +6,15 @@ import msgspec
 
 from countermand.coordinator.core import Plan
 from countermand.coordinator.core.journal import Record
-from countermand.coordinator.core.state import Saga
+from countermand.coordinator.core.state import Saga, SagaState
 from countermand.coordinator.operate.story import HISTORY_PAGE, Story, tell
 from countermand.coordinator.ports import SagaStore
 from countermand.schemas.errors import SagaUnreadable
 
 # A journal this long takes a few seconds to print; whoever wants all of an endless one reads it in parts.
 HISTORY_READ_MAX: Final = 64_000
+# So many child sagas are looked at beside a saga; of the others their ids are told.
+CHILDREN_MAX: Final = 200
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -29,8 +31,8 @@ class Pages(msgspec.Struct, frozen=True):
     more: bool
 
 
-async def look(store: SagaStore, saga_id: str) -> Look | None:
-    """The saga as it stands now; null for an id that stands for none.
+async def look(store: SagaStore, saga_id: str, *, items: bool = False) -> Look | None:
+    """The saga as it stands now; null for an id that stands for none. With `items`, loops are told item by item.
 
     Raises:
         SagaUnreadable: it is damaged, or its definition is not in the store.
@@ -46,15 +48,24 @@ async def look(store: SagaStore, saga_id: str) -> Look | None:
     # Read after the saga, so it may be ahead of it: what has happened since isn't a part of this look.
     newest = await newest_records(store, saga_id, HISTORY_PAGE)
     records = [record for record in newest.records if record.version <= saga.state.version]
-    story = tell(Plan(definition), saga, records, await store.now_ms(), more_history=newest.more)
+    children = await _children(store, saga.state)
+    now_ms = await store.now_ms()
+    story = tell(Plan(definition), saga, records, now_ms, more_history=newest.more, children=children, items=items)
     return Look(saga, story)
+
+
+async def _children(store: SagaStore, state: SagaState) -> dict[str, SagaState]:
+    ids = [held.key for held in state.held if not held.lock][-CHILDREN_MAX:]
+    found = await store.load_parts([(saga_id, None) for saga_id in ids]) if ids else []
+    return {each.saga.state.saga_id: each.saga.state for each in found if each is not None}
 
 
 def over(seen: Look) -> bool:
     """Whether nothing more will happen by itself: it has ended, or is stuck without anything still on its way."""
     story = seen.story
     # Not its wake-up: that may be the deadline of a saga that does nothing until then.
-    on_its_way = any(lane is not None and lane.next for step in story.steps for lane in (step.do, step.undo))
+    lanes = [lane for step in story.steps for lane in (step.do, step.undo, step.probe) if lane is not None]
+    on_its_way = any(lane.next for lane in (*lanes, *(node.lane for node in story.nodes)))
     return story.ended or (story.trouble is not None and not on_its_way)
 
 

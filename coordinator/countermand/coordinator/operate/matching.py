@@ -8,8 +8,9 @@ from countermand.coordinator.core.state import SagaState, StuckCause
 from countermand.coordinator.operate.filters import Filter
 from countermand.coordinator.ports import SagaQuery
 from countermand.coordinator.store.indexes import stuck_code
+from countermand.schemas.identifiers import step_name
 
-_INDEXED: Final = ("phase", "definition", "stuck", "paused", "tags")
+_INDEXED: Final = ("phase", "definition", "stuck", "paused", "tags", "approval", "assignee")
 
 
 def query_for(filter_: Filter, at_ms: int) -> SagaQuery:
@@ -26,6 +27,8 @@ def query_for(filter_: Filter, at_ms: int) -> SagaQuery:
         paused=filter_.paused,
         in_motion=filter_.phase is None and not held and (of_held or filter_.step is not None),
         tags=filter_.tags,
+        approval=filter_.approval,
+        assignee=filter_.assignee,
         started_from_ms=None if filter_.age_under_ms is None else at_ms - filter_.age_under_ms + 1,
         started_before_ms=None if filter_.age_over_ms is None else at_ms - filter_.age_over_ms,
     )
@@ -58,21 +61,20 @@ def matches(filter_: Filter, state: SagaState, at_ms: int) -> bool:
 
 
 def steps_at_work(state: SagaState) -> set[str]:
-    """The step on which a saga is stuck; of one that is not, those that are out or wait for their next attempt."""
+    """The step on which a saga is stuck; of one that is not, those that are out or wait for their next attempt.
+
+    By the definition's names for them: `ask_quote` for any item's.
+    """
     if state.stuck is not None:
-        return {state.stuck.step or ""}
-    return {
-        name
-        for name, step in state.steps.items()
-        if any(track is not None and track.status in ("asked", "waiting") for track in (step.do, step.undo))
-    }
+        return {step_name(state.stuck.step or "")}
+    return {step_name(ref) for ref, step in state.steps.items() if step.open}
 
 
 def errors(state: SagaState) -> set[str]:
     """The error code on which a saga is stuck; of one that is not, those of its steps and why it turned back."""
     if state.stuck is not None:
         return {stuck_code(state, state.stuck)}
-    tracks = (track for step in state.steps.values() for track in (step.do, step.undo))
+    tracks = (track for step in state.steps.values() for track in (step.do, step.undo, step.probe))
     found = {track.error for track in tracks if track is not None and track.error}
     return found | ({state.failure.code} if state.failure is not None else set())
 

@@ -27,6 +27,8 @@ from countermand.coordinator.core.journal import (
     TurnDeferred,
     WatcherAdded,
 )
+from countermand.coordinator.core.possible import summed
+from countermand.coordinator.operate.node_sentences import of_a_node
 from countermand.coordinator.operate.reading import CAUSES_IN_WORDS
 from countermand.schemas.envelope import timestamp
 from countermand.schemas.identifiers import Direction
@@ -63,8 +65,9 @@ def sentence(entry: JournalEntry) -> str:
             return f"the saga started as {definition}" + (f", tagged {', '.join(tags)}" if tags else "")
         case TurnDeferred(failure=failure):
             return f"the saga is to turn back once its pivot has answered: {because(failure)}"
-        case CompensationStarted(failure=failure):
-            return f"the saga turned back: {because(failure)}"
+        case CompensationStarted(failure=failure, scope=scope):
+            what = "the saga" if scope is None else f"the scope {scope} of it"
+            return f"{what} turned back: {because(failure)}"
         case DeadlineMissed():
             return "the deadline passed after the pivot: the saga goes on, because there is no way back"
         case SagaStuck(cause=cause, step=step, detail=detail):
@@ -78,15 +81,15 @@ def sentence(entry: JournalEntry) -> str:
             return f"the saga was paused by {actor}"
         case SagaResumed(deadline_ms=deadline_ms):
             return "the saga was resumed" + (f"; its deadline is {timestamp(deadline_ms)}" if deadline_ms else "")
-        case SignalKept(name=name):
-            return f"the signal {name} was kept"
+        case SignalKept(name=name, wait=wait):
+            return f"the signal {name} was kept" if wait is None else f"the event {name} has come, for {wait}"
         case WatcherAdded(queue=queue):
             return f"{queue} waits for the outcome"
         case SagaEnded(phase=phase, problem=problem, remaining=remaining):
-            left = f"; what remains: {', '.join(remaining)}" if remaining else ""
+            left = f"; what remains: {', '.join(summed(remaining))}" if remaining else ""
             return _ENDED.get(phase, phase) + (f"; its outcome can't be made: {problem}" if problem else "") + left
         case _:
-            assert_never(entry)
+            return of_a_node(entry)
 
 
 def because(failure: Failure) -> str:
@@ -99,11 +102,16 @@ def _of_a_step(entry: StepAsked | StepSucceeded | StepRejected | AttemptFailed |
     what = _what(entry.step, entry.direction)
     match entry:
         case StepAsked(attempt=attempt, until_ms=until_ms):
-            return f"{what} was asked for, attempt {attempt}; its reply is overdue from {_clock(until_ms)} on"
+            verb = "was asked" if entry.direction == "probe" else "was asked for"
+            return f"{what} {verb}, attempt {attempt}; its reply is overdue from {_clock(until_ms)} on"
         case StepSucceeded(direction="do", attempt=attempt):
             return f"{entry.step} was done by attempt {attempt}"
+        case StepSucceeded(direction="probe"):
+            return f"{entry.step} turned out to have been done"
         case StepSucceeded(attempt=attempt):
             return f"{entry.step} was undone by attempt {attempt}"
+        case StepRejected(direction="probe"):
+            return f"{entry.step} turned out not to have been done"
         case StepRejected(code=code, reason=reason):
             return f"{what} was rejected: {code}" + (f": {reason}" if reason else "")
         case AttemptFailed(attempt=attempt, why=why, code=code, reason=reason, then=then, until_ms=until_ms):
@@ -140,7 +148,13 @@ def _of_an_operator(
 
 
 def _what(step: str, direction: Direction) -> str:
-    return step if direction == "do" else f"the compensation of {step}"
+    match direction:
+        case "do":
+            return step
+        case "undo":
+            return f"the compensation of {step}"
+        case "probe":
+            return f"the question what became of {step}"
 
 
 def _clock(at_ms: int) -> str:

@@ -7,15 +7,23 @@ import msgspec
 from msgspec.structs import replace
 
 from countermand.coordinator.core.journal import (
+    ApprovalAsked,
+    ApprovalDecided,
+    ApprovalTimedOut,
     AttemptFailed,
     CompensationSettled,
     CompensationStarted,
+    EventTaken,
     Record,
     SagaEnded,
+    SleepBegun,
+    SleepOver,
     StepAsked,
     StepRejected,
     StepSkipped,
     StepSucceeded,
+    WaitBegun,
+    WaitTimedOut,
 )
 from countermand.schemas.identifiers import Direction
 
@@ -24,9 +32,10 @@ Lane = tuple[str, Direction]
 
 
 class Span(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A stretch of one lane: an attempt that was out, or a wait for the next one. `to_ms` is null while it lasts.
+    """A stretch of one lane: an attempt that was out, or a wait, for the next one or for whatever the node waits for.
 
-    `ended` says how an attempt ended. A span of no length is a moment of which the beginning isn't known.
+    `to_ms` is null while it lasts. `ended` says how an attempt ended. A span of no length is a moment of which the
+    beginning isn't known.
     """
 
     kind: Literal["attempt", "wait"]
@@ -68,10 +77,16 @@ class _Drawing:
                 self._end((step, direction), at_ms, 0, "skipped")
             case CompensationSettled(step=step):
                 self._end((step, "undo"), at_ms, 0, "settled")
-            case CompensationStarted():
+            case CompensationStarted(scope=scope, given_up=given_up):
                 for lane in self.lanes:
-                    if lane[1] == "do":
+                    if lane[1] == "do" and (scope is None or lane[0] in given_up):
                         self._close_open(lane, at_ms)
+            case WaitBegun(step=step) | SleepBegun(step=step) | ApprovalAsked(step=step):
+                self._lane(step, "do").append(Span("wait", 0, at_ms))
+            case EventTaken(step=step) | WaitTimedOut(step=step) | SleepOver(step=step):
+                self._close_open((step, "do"), at_ms)
+            case ApprovalDecided(step=step) | ApprovalTimedOut(step=step):
+                self._close_open((step, "do"), at_ms)
             case SagaEnded():
                 for lane in self.lanes:
                     self._close_open(lane, at_ms)

@@ -7,6 +7,7 @@ import msgspec
 from countermand.coordinator.core import Plan
 from countermand.coordinator.core.state import SagaState, Stuck, StuckCause
 from countermand.coordinator.operate.reading import CAUSES_IN_WORDS
+from countermand.schemas.definition import COORDINATOR, ApprovalNode, StepNode, WaitNode
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -40,8 +41,8 @@ def trouble_of(plan: Plan, state: SagaState) -> Trouble | None:
 
 def _happened(plan: Plan, state: SagaState, stuck: Stuck) -> str:
     name = stuck.step or "a step"
-    step = plan.steps.get(name)
-    who = "the participant" if step is None else step.participant
+    spot = plan.spot(name)
+    who = "the participant" if spot is None else _who(spot.step)
     times = _times(state, stuck)
     match stuck.cause:
         case "compensation_exhausted":
@@ -52,14 +53,26 @@ def _happened(plan: Plan, state: SagaState, stuck: Stuck) -> str:
             return f"{who} was asked {times} for {name}, the pivot, and nobody knows whether it was done"
         case "forward_exhausted":
             return f"{who} was asked {times} for {name}, and never did it"
+        case "forward_rejected" if spot is not None and isinstance(spot.node, WaitNode):
+            return f"{name} waited in vain, after the pivot"
+        case "forward_rejected" if spot is not None and isinstance(spot.node, ApprovalNode):
+            return f"{name} was not approved, after the pivot"
         case "forward_rejected":
             return f"{who} refused {name}, which comes after the pivot"
+        case "unresolvable" if spot is not None and spot.step is None:
+            return f"what {name} needs can't be made of the saga's data"
         case "unresolvable":
             return f"the command for {name} can't be made"
         case "state_lost":
             return "the store has lost what was committed: somebody answered a command that it doesn't know of"
         case _:
             assert_never(stuck.cause)
+
+
+def _who(step: StepNode | None) -> str:
+    if step is None:
+        return "the participant"
+    return "the coordinator itself" if step.participant == COORDINATOR else step.participant
 
 
 def _means(cause: StuckCause, step: str) -> str:
@@ -86,6 +99,5 @@ def _means(cause: StuckCause, step: str) -> str:
 
 def _times(state: SagaState, stuck: Stuck) -> str:
     known = None if stuck.step is None else state.steps.get(stuck.step)
-    track = None if known is None else known.track("undo" if state.phase == "compensating" else "do")
-    number = 0 if track is None else track.attempt
+    number = 0 if known is None else (known.undo or known.do).attempt
     return {0: "repeatedly", 1: "once", 2: "twice"}.get(number, f"{number} times")

@@ -5,9 +5,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from countermand.coordinator.core.plan import Plan
 from countermand.schemas.definition import Definition
-from countermand.schemas.messages import CommandMessage, ReplyMessage, ReplyOutcome, Succeeded
-from countermand.schemas.template import Key, references
+from countermand.schemas.identifiers import step_name
+from countermand.schemas.messages import CommandMessage, Rejected, ReplyMessage, ReplyOutcome, Succeeded
+from countermand.schemas.template import Key, references, template_fields
 
 
 class SagaDocument(Protocol):
@@ -33,18 +35,27 @@ class ExampleResults(Protocol):
 
 
 class ExampleParticipant:
-    """Answers each action with its result in `results`, and each compensation with success.
+    """Answers each action with its result in `results`, each compensation with success, and probes by what it did.
 
-    The results stand under definition (name@version) and step.
+    The results stand under definition (name@version) and step: with the place of a for-each's item, or for all of them.
     """
 
     def __init__(self, name: str, results: Mapping[tuple[str, str], bytes]) -> None:
         self.name = name
         self._results = results
+        self._done: set[str] = set()
 
     async def handle(self, command: CommandMessage) -> ReplyMessage:
-        known = self._results.get((command.definition, command.step), b"null")
-        result = known if command.direction == "do" else b"null"
+        result = example_of(self._results, command.definition, command.step)
+        match command.direction:
+            case "do":
+                self._done.add(command.key)
+            case "undo":
+                self._done.discard(command.key)
+                result = b"null"
+            case "probe":
+                if command.key not in self._done:
+                    return reply_to(command, Rejected("not_done"))
         return reply_to(command, Succeeded(msgspec.Raw(result)))
 
 
@@ -63,8 +74,13 @@ def reply_to(command: CommandMessage, outcome: ReplyOutcome) -> ReplyMessage:
     )
 
 
+def example_of(results: Mapping[tuple[str, str], bytes], definition: str, ref: str) -> bytes:
+    """What a node's instance gives: what was said of it, or else of all of them."""
+    return results.get((definition, ref)) or results.get((definition, step_name(ref))) or b"null"
+
+
 def example_results(saga: SagaDocument, definition: Definition) -> dict[str, bytes]:
-    """A result for each step: of its contract's type where the saga knows it, else the fields that others read."""
+    """A result for each node: of its contract's type where the saga knows it, else the fields that others read."""
     typed = dict(saga.example_results()) if isinstance(saga, ExampleResults) else {}
     return _sketched(definition) | typed
 
@@ -73,13 +89,19 @@ Tree = dict[Key, "Tree"]
 
 
 def _sketched(definition: Definition) -> dict[str, bytes]:
+    plan = Plan(definition)
     trees: dict[str, Tree] = {}
-    for template in (*(step.input for step in definition.steps()), definition.outcome):
+    readers = [
+        (spot.loops, template) for spot in plan.spots.values() for template in template_fields(spot.node).values()
+    ]
+    for loops, template in (*readers, ((), definition.outcome)):
         for _, path in references(template):
-            if path.step is None:
+            if path.root != "steps" or path.step not in plan.spots:
                 continue
+            # From outside of a loop a result is read as one of a list.
+            lists = sum(loop not in loops for loop in plan.spots[path.step].loops)
             branch = trees.setdefault(path.step, {})
-            for key in path.keys:
+            for key in path.keys[lists:]:
                 branch = branch.setdefault(key, {})
     return {step: msgspec.json.encode(_value(tree, step)) for step, tree in trees.items()}
 

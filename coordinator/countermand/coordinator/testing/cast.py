@@ -6,10 +6,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from countermand.coordinator.testing.answering import Answering, ExampleParticipant
+from countermand.coordinator.testing.answering import Answering, ExampleParticipant, example_of
 from countermand.coordinator.testing.effects import Effects, Look, difference, look
 from countermand.coordinator.testing.troubles import Kind, Trouble
-from countermand.schemas.definition import Definition
+from countermand.schemas.definition import COORDINATOR, Definition
 from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import CommandMessage, ReplyMessage, ReplyOutcome
 
@@ -23,7 +23,10 @@ class ParticipantCrashed(BaseException):
 
 
 class Touch(msgspec.Struct, frozen=True):
-    """What one command did to the effects: `ran` says that its handler was run, `answer` how it was answered, if so."""
+    """What one command did to the effects: `ran` says that its handler was run, `answer` how it was answered, if so.
+
+    `step` is the step's address.
+    """
 
     step: str
     direction: Direction
@@ -44,7 +47,10 @@ class Cast:
         # What steps without a participant answer, where a story says it: by definition (name@version) and step.
         self.results: dict[tuple[str, str], bytes] = {}
         self._examples: dict[tuple[str, str], bytes] = {}
+        self._all_results = ChainMap(self.results, self._examples)
         self._participants = {each.name: each for each in participants}
+        # A child saga whose definition nobody gave answers by itself, too.
+        self._participants[COORDINATOR] = ExampleParticipant(COORDINATOR, self._all_results)
         self._effects = effects
         self._seen: Effects | None = None
         self._crash: Trouble | None = None
@@ -59,11 +65,14 @@ class Cast:
         self._examples.update({(definition.label, step): example for step, example in examples.items()})
         for step in definition.steps():
             if step.participant not in self._participants:
-                results = ChainMap(self.results, self._examples)
-                self._participants[step.participant] = ExampleParticipant(step.participant, results)
+                self._participants[step.participant] = ExampleParticipant(step.participant, self._all_results)
 
-    async def handle(self, command: CommandMessage, crash: Trouble | None) -> ReplyMessage | None:
-        """The reply; null if the participant's process ended before it could send one."""
+    def example(self, definition: str, ref: str) -> bytes:
+        """What a node gives where nobody real does; JSON."""
+        return example_of(self._all_results, definition, ref)
+
+    async def handle(self, command: CommandMessage, address: str, crash: Trouble | None) -> ReplyMessage | None:
+        """The reply to the step's command; null if the participant's process ended before it could send one."""
         before = await look(self._effects) if self._seen is None else self._seen
         self._ran, self._crash = False, crash
         try:
@@ -76,7 +85,7 @@ class Cast:
         self._seen = await look(self._effects)
         changed = difference(before, self._seen)
         answer = None if reply is None else reply.outcome
-        self.touches.append(Touch(command.step, command.direction, self._ran, changed, answer))
+        self.touches.append(Touch(address, command.direction, self._ran, changed, answer))
         return reply
 
     async def _attempt(self, participant: Answering, command: CommandMessage, crash: Trouble | None) -> ReplyMessage:

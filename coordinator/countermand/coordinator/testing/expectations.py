@@ -4,8 +4,10 @@ from typing import Final
 
 import msgspec
 
+from countermand.coordinator.testing.addresses import EVERY, is_meant
 from countermand.coordinator.testing.verdict import Verdict
 from countermand.schemas.codec import encode
+from countermand.schemas.identifiers import step_name
 
 Difference = tuple[str, str]
 # A step, or several of which the order doesn't matter.
@@ -36,14 +38,69 @@ def compensation(verdict: Verdict, steps: tuple[Expected, ...], because: str | N
     """The saga is undone: exactly these steps, in this order, for this reason. No steps given: whichever."""
     if verdict.phase != "compensated":
         return "expected the saga to be compensated", f"it is {verdict.words}"
-    undone = ", ".join(verdict.undone) or "no step"
-    if steps and sorted(names_of(steps)) != sorted(verdict.undone):
-        return f"expected to be undone: {', '.join(names_of(steps)) or 'no step'}", f"undone were {undone}"
-    if not _in_order(steps, list(verdict.undone)):
-        return f"expected to be undone in this order: {', '.join(names_of(steps))}", f"the order was {undone}"
+    if (problem := _undone(verdict.undone, steps)) is not None:
+        return problem
     if because is not None and verdict.code != because:
         return f"expected the saga to turn back because of {because}", f"it did because of {verdict.code}"
     return None
+
+
+def rollback(verdict: Verdict, scope: str, steps: tuple[Expected, ...], because: str | None) -> Difference | None:
+    """The scope is undone: exactly these steps of it, in this order, for this reason. No steps given: whichever."""
+    found = verdict.rolled_back.get(scope)
+    if found is None:
+        others = ", ".join(verdict.rolled_back) or "none"
+        return (
+            f"expected the scope {scope} to be rolled back",
+            f"rolled back were {others}; the saga is {verdict.words}",
+        )
+    if (problem := _undone(found.steps, steps)) is not None:
+        return problem
+    if because is not None and found.code != because:
+        return f"expected the scope {scope} to turn back because of {because}", f"it did because of {found.code}"
+    return None
+
+
+def waiting(verdict: Verdict, nodes: tuple[str, ...]) -> Difference | None:
+    """These are all the nodes at which the saga waits."""
+    if sorted(nodes) == sorted(verdict.waiting):
+        return None
+    found = f"it waits at {', '.join(verdict.waiting)}" if verdict.waiting else f"it is {verdict.words}"
+    return f"expected the saga to wait at {', '.join(nodes) or 'no node'}", found
+
+
+def presence(verdict: Verdict, reached: tuple[str, ...], nodes: tuple[str, ...], *, wanted: bool) -> Difference | None:
+    """Each of these nodes was reached, or none of them."""
+    wrong = [node for node in nodes if any(is_meant(node, each) for each in reached) != wanted]
+    if not wrong:
+        return None
+    expected = "to be reached" if wanted else "not to be reached"
+    return f"expected {expected}: {', '.join(wrong)}", f"reached were {', '.join(reached)}; it is {verdict.words}"
+
+
+def _undone(undone: tuple[str, ...], expected: tuple[Expected, ...]) -> Difference | None:
+    if not expected:
+        return None
+    told = ", ".join(names_of(expected)) or "no step"
+    steps = tuple(_spelt_out(each, undone) for each in expected)
+    found = ", ".join(undone) or "no step"
+    if sorted(names_of(steps)) != sorted(undone):
+        return f"expected to be undone: {told}", f"undone were {found}"
+    if not _in_order(steps, list(undone)):
+        return f"expected to be undone in this order: {told}", f"the order was {found}"
+    return None
+
+
+def _spelt_out(expected: Expected, undone: tuple[str, ...]) -> Expected:
+    """With every instance that was undone in the place of `[*]`; where none was, it stays and is missed."""
+    names = {expected} if isinstance(expected, str) else expected
+    if not any(name.endswith(EVERY) for name in names):
+        return expected
+    found: set[str] = set()
+    for name in names:
+        instances = [each for each in undone if name.endswith(EVERY) and step_name(each) == step_name(name)]
+        found |= set(instances) or {name}
+    return found
 
 
 def names_of(steps: tuple[Expected, ...]) -> list[str]:

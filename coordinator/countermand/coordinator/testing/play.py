@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from countermand.coordinator.core.plan import Plan
 from countermand.coordinator.testing.answering import SagaDocument
 from countermand.coordinator.testing.cast import Touch
 from countermand.coordinator.testing.effects import Effects, Look, difference, look, together
@@ -78,15 +79,15 @@ async def play(piece: Play, saga_id: str, troubles: Iterable[Trouble] = ()) -> P
                 raise ValueError(f"the start was refused: {answer.code}: {answer.problem}")
         try:
             await world.rest(piece.events_max)
-            verdict = await _verdict(world, saga_id)
+            verdict = await _verdict(world, saga_id, Plan(definition))
         except Unrest:
             verdict = None
         changed = difference(before, await look(piece.effects))
         return Played(verdict, changed, tuple(world.cast.touches), tuple(world.happenings))
 
 
-async def _verdict(world: World, saga_id: str) -> Verdict:
+async def _verdict(world: World, saga_id: str, plan: Plan) -> Verdict:
     saga = await world.saga(saga_id)
     if saga is None:
         raise InvariantViolated(f"saga {saga_id} was accepted and is not there")
-    return verdict_on(saga, await world.history(saga_id))
+    return verdict_on(saga, await world.history(saga_id), plan)

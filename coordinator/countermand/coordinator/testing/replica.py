@@ -5,10 +5,12 @@ from typing import Final, Literal
 
 from countermand.coordinator.announcements import Announcements
 from countermand.coordinator.clock import StoreClock
+from countermand.coordinator.core.journal import Record
 from countermand.coordinator.definitions import Definitions
+from countermand.coordinator.gates.path import GatePath
 from countermand.coordinator.inbox import Inbox
 from countermand.coordinator.outbox import Outbox
-from countermand.coordinator.ports import Commit, CommitAnswer
+from countermand.coordinator.ports import Commit, CommitAnswer, Committed
 from countermand.coordinator.process import OnePath
 from countermand.coordinator.sending import Sender
 from countermand.coordinator.store.memory import MemorySagaStore
@@ -38,10 +40,18 @@ class FragileStore(MemorySagaStore):
 
     crash: CrashPoint | None = None
 
+    def __init__(self, *, now_ms: Callable[[], int], committed: Callable[[str, Record], None]) -> None:
+        """`committed` is called with the saga and each record that a commit has added to its journal."""
+        super().__init__(retention_ms=RETENTION_MS, now_ms=now_ms)
+        self._committed = committed
+
     async def commit(self, commits: Sequence[Commit]) -> list[CommitAnswer]:
         if self.crash == "before_commit":
             raise CoordinatorCrashed
         answers = await super().commit(commits)
+        for commit, answer in zip(commits, answers, strict=True):
+            for record in commit.records if isinstance(answer, Committed) else ():
+                self._committed(commit.saga.state.saga_id, record)
         if self.crash == "after_commit":
             raise CoordinatorCrashed
         return answers
@@ -92,7 +102,15 @@ class Replica:
         path = OnePath(store, sender, self.definitions, clock, outbox, counters, guard_ms=GUARD_MS)
         told = Announcements(store, counters)
         self.inbox = Inbox(
-            post, path, self.definitions, sender, outbox, counters, announcements=told, batch_max=BATCH_MAX
+            post,
+            path,
+            self.definitions,
+            sender,
+            outbox,
+            counters,
+            announcements=told,
+            gates=GatePath(store.gates, sender, clock, outbox, counters),
+            batch_max=BATCH_MAX,
         )
         self.wake_ups = WakeUps(store, path, clock, counters, batch_max=BATCH_MAX, lease_ms=LEASE_MS, poll_ms=1)
 

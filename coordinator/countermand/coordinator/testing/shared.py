@@ -1,6 +1,7 @@
 """A world that several sagas share, for pytest's fixture `saga_world` and for whoever has no pytest."""
 
 import asyncio
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -25,11 +26,18 @@ class SagaWorld:
         return self
 
     def given(
-        self, saga: SagaDocument, value: object, *, saga_id: str | None = None, tags: tuple[str, ...] = ()
+        self,
+        saga: SagaDocument,
+        value: object,
+        *,
+        children: Sequence[SagaDocument] = (),
+        saga_id: str | None = None,
+        tags: tuple[str, ...] = (),
     ) -> Story:
         """Begins the story of another saga in this world."""
         self._stories += 1
-        return Story(saga, value, home=self._home, shares=True, saga_id=saga_id or f"saga-{self._stories}", tags=tags)
+        saga_id = saga_id or f"saga-{self._stories}"
+        return Story(saga, value, home=self._home, shares=True, saga_id=saga_id, tags=tags, children=children)
 
     @property
     def timeline(self) -> str:

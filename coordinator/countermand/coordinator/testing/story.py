@@ -4,18 +4,21 @@
 
 A story is told in the order of writing. In a plain test each expectation is checked where it stands; in an asynchronous
 one the whole story is awaited: `await given(…).rejects(…).expect_compensated(…)`.
+
+Nodes are named as the definition does, inside a for-each with the item's place (`ask_quote[3]`); without it any of its
+instances is meant. A node of a child saga stands behind the child's: `pay_out/transfer`.
 """
 
-import difflib
-import warnings
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from typing import Any, Final, Literal, NoReturn, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Self
 
 import msgspec
 
-from countermand.coordinator.operate.durations import milliseconds
+from countermand.coordinator.core.journal import ApprovalAsked, JournalEntry
+from countermand.coordinator.core.state import Approval
+from countermand.coordinator.testing.addresses import EVERY
 from countermand.coordinator.testing.answering import SagaDocument
-from countermand.coordinator.testing.effects import Effects, Look, difference, in_words, look
+from countermand.coordinator.testing.effects import Look, in_words
 from countermand.coordinator.testing.expectations import (
     ANYTHING,
     Difference,
@@ -24,55 +27,28 @@ from countermand.coordinator.testing.expectations import (
     completion,
     motion,
     names_of,
+    presence,
+    rollback,
     standstill,
+    waiting,
 )
-from countermand.coordinator.testing.home import Home, loop_runs
+from countermand.coordinator.testing.home import Home
 from countermand.coordinator.testing.stage import Participants
-from countermand.coordinator.testing.troubles import START, Kind, Trouble
-from countermand.coordinator.testing.verdict import Verdict, verdict_on
+from countermand.coordinator.testing.telling import SAGA_ID, Asked, StoryFailed, Telling, duration_ms
+from countermand.coordinator.testing.troubles import START, Kind
+from countermand.coordinator.testing.verdict import Verdict
 from countermand.coordinator.testing.world import World
 from countermand.schemas.codec import encode
-from countermand.schemas.definition import decode_definition
-from countermand.schemas.errors import InvariantViolated
-from countermand.schemas.messages import CancelMessage, Refused, SignalMessage, StartMessage
+from countermand.schemas.coordination import EventMessage
+from countermand.schemas.identifiers import step_name
+from countermand.schemas.messages import CancelMessage, OperateMessage, SignalMessage
+from countermand.schemas.operations import DecideApproval
 
-SAGA_ID: Final = "saga-1"
-
-Act = Callable[[], Awaitable[None]]
-
-
-class StoryFailed(AssertionError):
-    """A saga didn't do what was expected of it; the text has its timeline."""
+__all__ = ["Story", "StoryFailed", "given"]
 
 
-class Story:
+class Story(Telling):
     """One saga's story; made by `given`. Every verb gives the story back."""
-
-    def __init__(
-        self,
-        saga: SagaDocument,
-        value: object,
-        *,
-        home: Home,
-        shares: bool = False,
-        saga_id: str = SAGA_ID,
-        tags: tuple[str, ...] = (),
-    ) -> None:
-        self._saga = saga
-        self._input = encode(value)
-        self._home = home
-        self._shares = shares
-        self._saga_id = saga_id
-        self._tags = tags
-        self._definition = decode_definition(saga.document)
-        self._steps = {step.name: step for step in self._definition.steps()}
-        self._script: list[Act] = []
-        self._defined = False
-        self._started = False
-        self._before: Effects = {}
-        self._requests = 0
-        self._results: dict[str, bytes] = {}
-        self._over: _Facts | None = None
 
     # --- what goes wrong
 
@@ -88,29 +64,31 @@ class Story:
         code: str = "failed_by_the_test",
         rolled_back: bool = False,
         undo: bool = False,
+        probe: bool = False,
     ) -> Self:
-        """The participant fails so many times (None: always), without being asked; `undo`: at its compensation.
+        """The participant fails so many times (None: always), without being asked.
 
-        `rolled_back` says that the participant vouches for having done nothing.
+        `undo`: at its compensation; `probe`: when it is asked what became of the action. `rolled_back` says that the
+        participant vouches for having done nothing.
         """
-        return self._trouble(step, "fails", undo, times=times, code=code, rolled_back=rolled_back)
+        return self._trouble(step, "fails", undo, probe, times=times, code=code, rolled_back=rolled_back)
 
-    def times_out(self, step: str, *, times: int | None = 1, undo: bool = False) -> Self:
+    def times_out(self, step: str, *, times: int | None = 1, undo: bool = False, probe: bool = False) -> Self:
         """The participant does what it was asked for; its answer comes when nobody waits for it any more."""
-        return self._trouble(step, "reply_late", undo, times=times)
+        return self._trouble(step, "reply_late", undo, probe, times=times)
 
-    def loses_reply(self, step: str, *, times: int | None = 1, undo: bool = False) -> Self:
+    def loses_reply(self, step: str, *, times: int | None = 1, undo: bool = False, probe: bool = False) -> Self:
         """The participant does what it was asked for, and nobody ever hears of it."""
-        return self._trouble(step, "reply_lost", undo, times=times)
+        return self._trouble(step, "reply_lost", undo, probe, times=times)
 
-    def duplicates(self, step: str, *, undo: bool = False) -> Self:
+    def duplicates(self, step: str, *, undo: bool = False, probe: bool = False) -> Self:
         """The command is delivered twice, and so is its reply."""
-        self._trouble(step, "command_duplicated", undo)
-        return self._trouble(step, "reply_duplicated", undo)
+        self._trouble(step, "command_duplicated", undo, probe)
+        return self._trouble(step, "reply_duplicated", undo, probe)
 
     def delays(self, step: str, duration: str, *, times: int | None = 1, undo: bool = False) -> Self:
         """The reply takes so long: `"5s"`, `"2h"`."""
-        return self._trouble(step, "reply_delayed", undo, times=times, delay_ms=_duration(duration))
+        return self._trouble(step, "reply_delayed", undo, times=times, delay_ms=duration_ms(duration))
 
     def reorders(self, step: str, *, times: int | None = 1, undo: bool = False) -> Self:
         """The command is overtaken by the next one for this step, be it another attempt or the compensation.
@@ -130,44 +108,112 @@ class Story:
     def crashes_coordinator(
         self, step: str = START, when: Literal["before", "after"] = "after", *, undo: bool = False
     ) -> Self:
-        """The coordinator's process ends as it takes this step's reply (or the start), before or after its commit."""
+        """The coordinator's process ends as it takes this node's reply, event or decision (or the start), before or
+        after its commit."""
         kind: Kind = "coordinator_crash_before_commit" if when == "before" else "coordinator_crash_after_commit"
         return self._trouble(step, kind, undo)
 
     def answers(self, step: str, value: object) -> Self:
-        """What a step without a participant answers, in the place of an example."""
-        self._results[self._known(step)] = encode(value)
+        """What a step without a participant, or a child saga that nobody gave, answers in the place of an example."""
+        known = self._library.find(self._known(step))
+        if known is not None:
+            self._results[known.definition.label, known.ref] = encode(value)
         return self
 
     # --- what people do, and time
 
-    def cancels(self, *, after: str | None = None, reason: str = "cancelled by the test") -> Self:
-        """A client asks that the saga be undone: now, or once this step has been done."""
+    def cancels(
+        self, *, after: str | None = None, reason: str = "cancelled by the test", refused: str | None = None
+    ) -> Self:
+        """A client asks that the saga be undone: now, or once this node is done.
 
-        async def ask(world: World) -> None:
-            request = CancelMessage(self._request_id(), self._saga_id, reason, world.reply_queue)
-            await world.ask(request, f"cancels {self._saga_id}")
+        `refused` is the code with which the coordinator has to say no.
+        """
 
-        return self._act(ask, after)
+        async def ask(world: World, asked: Asked) -> None:
+            asked.request_id = self._request_id()
+            await world.ask(CancelMessage(asked.request_id, self._saga_id, reason, world.reply_queue), asked.what)
 
-    def signals(self, name: str, payload: object = None, *, after: str | None = None) -> Self:
-        """A client tells the saga of an event: now, or once this step has been done."""
+        return self._act(ask, Asked(f"cancels {self._saga_id}", refused), after)
 
-        async def ask(world: World) -> None:
-            raw = msgspec.Raw(encode(payload))
-            request = SignalMessage(self._request_id(), self._saga_id, name, raw, world.reply_queue)
-            await world.ask(request, f"signals {name} to {self._saga_id}")
+    def signals(
+        self,
+        name: str,
+        payload: object = None,
+        *,
+        after: str | None = None,
+        child: str | None = None,
+        refused: str | None = None,
+    ) -> Self:
+        """A client tells the saga, or its child saga at that node, of an event: now, or once this node is done."""
+        within = None if child is None else self._known(child)
+        raw = msgspec.Raw(encode(payload))
 
-        return self._act(ask, after)
+        async def ask(world: World, asked: Asked) -> None:
+            asked.request_id = self._request_id()
+            saga_id = self._member(world, f"{within}/")[0] if within is not None else self._saga_id
+            request = SignalMessage(asked.request_id, saga_id, name, raw, world.reply_queue)
+            await world.ask(request, asked.what)
+
+        return self._act(ask, Asked(f"signals {name} to {child or self._saga_id}", refused), after)
+
+    def publishes(self, event: str, payload: object = None, *, key: str, after: str | None = None) -> Self:
+        """A client tells whoever waits, or will wait, for this event and key: now, or once this node is done."""
+        raw = msgspec.Raw(encode(payload))
+
+        async def ask(world: World, asked: Asked) -> None:
+            asked.request_id = self._request_id()
+            await world.ask(EventMessage(asked.request_id, event, key, raw, reply_to=world.reply_queue), asked.what)
+
+        return self._act(ask, Asked(f"publishes {event} with the key {key}"), after)
+
+    def approves(
+        self, approval: str, *, by: str, roles: Sequence[str] = (), comment: str = "", refused: str | None = None
+    ) -> Self:
+        """Somebody with these roles approves, at this moment, or as soon as it is asked for.
+
+        `refused` is the code with which the coordinator has to say no to them.
+        """
+        return self._decides(approval, "approved", by, tuple(roles), comment, refused)
+
+    def denies(
+        self, approval: str, *, by: str, roles: Sequence[str] = (), comment: str = "", refused: str | None = None
+    ) -> Self:
+        """The same, and the decision is no."""
+        return self._decides(approval, "denied", by, tuple(roles), comment, refused)
+
+    def meanwhile(
+        self, saga: SagaDocument, value: object, *, saga_id: str = "saga-2", after: str | None = None
+    ) -> Self:
+        """Another saga is started in the same world: now, or once this node is done."""
+        raw = encode(value)
+
+        async def start(world: World, asked: Asked) -> None:
+            await world.define(saga)
+            await self._start(world, saga, raw, saga_id)
+            asked.request_id = saga_id
+
+        return self._act(start, Asked(f"{saga_id} is started meanwhile"), after)
 
     def advance(self, duration: str) -> Self:
         """Lets so much time go by: `"500ms"`, `"1d"`."""
-        duration_ms = _duration(duration)
+        end_ms = duration_ms(duration)
 
-        async def wait(world: World) -> None:
-            await world.run_for(duration_ms)
+        async def wait() -> None:
+            await (await self._begun()).run_for(end_ms)
 
-        return self._act(wait, None)
+        self._script.append(wait)
+        return self
+
+    def begins(self) -> Self:
+        """The saga is started now, if it isn't yet; no time goes by. For a world that several sagas share."""
+        __tracebackhide__ = True
+
+        async def begin() -> None:
+            __tracebackhide__ = True
+            await self._begun()
+
+        return self._do(begin)
 
     # --- what is expected
 
@@ -179,12 +225,30 @@ class Story:
     def expect_compensated(self, *steps: Expected, because: str | None = None) -> Self:
         """In the end all is undone. `steps` are all those that were compensated, in that order; a set: in any order.
 
-        `because` is the code of the failure that turned the saga back.
+        `ask_quote[*]` stands for every instance that was, in any order. `because` is the code of the failure that
+        turned the saga back.
         """
         __tracebackhide__ = True
-        for step in names_of(steps):
-            self._known(step)
+        self._all_known(steps)
         return self._expect(lambda verdict: compensation(verdict, steps, because))
+
+    def expect_rolled_back(self, scope: str, *steps: Expected, because: str | None = None) -> Self:
+        """In the end this scope is undone and the saga has gone on. `steps` are all those of it that were compensated,
+        as in `expect_compensated`."""
+        __tracebackhide__ = True
+        self._known(scope)
+        self._all_known(steps)
+        return self._expect(lambda verdict: rollback(verdict, scope, steps, because))
+
+    def expect_ran(self, *nodes: str) -> Self:
+        """In the end each of these nodes was reached: asked for, waited at, decided."""
+        __tracebackhide__ = True
+        return self._expect_reached(nodes, True)
+
+    def expect_not_ran(self, *nodes: str) -> Self:
+        """In the end none of these nodes was reached."""
+        __tracebackhide__ = True
+        return self._expect_reached(nodes, False)
 
     def expect_stuck(self, cause: str, step: str | None = None) -> Self:
         """In the end the saga waits for a person, for this cause and on this step."""
@@ -195,6 +259,16 @@ class Story:
         """At this moment the saga has neither turned back nor ended, and isn't stuck. No time goes by."""
         __tracebackhide__ = True
         return self._expect(motion, rest=False)
+
+    def expect_waiting(self, *nodes: str) -> Self:
+        """At this moment these are all the nodes at which the saga waits. No time goes by.
+
+        For an event, for a decision, for its time, for a lock, or for a child saga.
+        """
+        __tracebackhide__ = True
+        for node in nodes:
+            self._known(node)
+        return self._expect(lambda verdict: waiting(verdict, nodes), rest=False)
 
     def expect_effects(self, effects: Mapping[str, Any]) -> Self:
         """What the effects have come to since the start, as a whole; what went back isn't counted."""
@@ -211,129 +285,7 @@ class Story:
 
         return self._do(compare)
 
-    # --- how it is told
-
-    @property
-    def timeline(self) -> str:
-        """What has happened so far."""
-        return self._home.timeline
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        yield from self._tell_and_close().__await__()
-        return self
-
-    def __del__(self) -> None:
-        if getattr(self, "_script", None):
-            warnings.warn(
-                "a story was told but never awaited, or nothing is expected of it", RuntimeWarning, stacklevel=2
-            )
-
-    async def _tell_and_close(self) -> None:
-        __tracebackhide__ = True
-        try:
-            await self._tell()
-        finally:
-            if not self._shares:
-                await self._home.aclose()
-
-    async def _tell(self) -> None:
-        __tracebackhide__ = True
-        script, self._script = self._script, []
-        for act in script:
-            await act()
-
-    def _do(self, act: Act) -> Self:
-        """An expectation: checked now, unless a loop runs already, in which the story is awaited."""
-        __tracebackhide__ = True
-        self._script.append(act)
-        if loop_runs():
-            return self
-        failed = True
-        try:
-            self._home.run(self._tell())
-            failed = False
-        finally:
-            if not self._shares and (failed or self._over is not None):
-                self._home.close()
-        return self
-
-    def _act(self, act: Callable[[World], Awaitable[None]], after: str | None) -> Self:
-        step = None if after is None else self._known(after)
-
-        async def now() -> None:
-            await act(await self._begun())
-
-        async def then() -> None:
-            world = await self._opened()
-
-            def done(saga_id: str, done_step: str) -> None:
-                if (saga_id, done_step) == (self._saga_id, step):
-                    world.on_done.remove(done)
-                    world.clockwork.after(world.clockwork.latency_ms(), lambda: act(world))
-
-            world.on_done.append(done)
-
-        self._script.append(now if step is None else then)
-        return self
-
-    def _trouble(self, step: str, kind: Kind, undo: bool = False, **more: Any) -> Self:
-        if step != START or not kind.startswith("coordinator"):
-            self._known(step)
-        trouble = Trouble(step, kind, "undo" if undo else "do", saga_id=self._saga_id, **more)
-
-        async def add() -> None:
-            (await self._opened()).troubles.add(trouble)
-
-        self._script.append(add)
-        return self
-
-    def _known(self, step: str) -> str:
-        if step not in self._steps:
-            self._script.clear()
-            near = difflib.get_close_matches(step, self._steps, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(self._steps)}"
-            raise ValueError(f"{self._definition.label} has no step {step!r}; {hint}")
-        return step
-
-    def _request_id(self) -> str:
-        self._requests += 1
-        return f"request-{self._requests}"
-
-    # --- the world
-
-    async def _opened(self) -> World:
-        if self._over is not None:
-            raise RuntimeError("the story is over: its saga is at rest; tell what happens before what is expected")
-        world = await self._home.world()
-        if not self._defined:
-            self._defined = True
-            await world.define(self._saga)
-            label = self._definition.label
-            world.cast.results.update({(label, step): result for step, result in self._results.items()})
-        return world
-
-    async def _begun(self) -> World:
-        __tracebackhide__ = True
-        world = await self._opened()
-        if self._started:
-            return world
-        self._started = True
-        self._before = await look(self._home.effects)
-        label = self._definition
-        request = StartMessage(
-            self._request_id(),
-            self._saga_id,
-            label.name,
-            msgspec.Raw(self._input),
-            label.version,
-            self._tags,
-            world.reply_queue,
-        )
-        await world.ask(request, f"starts {label.label} as {self._saga_id}")
-        refused = [answer for answer in world.answers if isinstance(answer, Refused)]
-        if refused:
-            raise StoryFailed(f"the start was refused: {refused[0].code}: {refused[0].problem}")
-        return world
+    # --- how that is done
 
     def _expect(self, judge: Callable[[Verdict], Difference | None], *, rest: bool = True) -> Self:
         __tracebackhide__ = True
@@ -344,41 +296,77 @@ class Story:
             problem = judge(facts.verdict)
             if problem is not None:
                 self._fail(*problem)
-            if rest and facts.unused:
-                told = ", ".join(f"{each.step}: {each.words}" for each in facts.unused)
-                self._fail("expected every trouble of the story to happen", f"never happened: {told}")
+            if rest and facts.amiss:
+                self._fail(*facts.amiss[0])
 
         return self._do(check)
 
-    async def _facts(self, *, rest: bool) -> "_Facts":
-        """How the saga stands now, or once nothing happens any more. Then a story that is alone is over."""
-        if self._over is not None:
-            return self._over
-        world = await self._begun()
-        if rest:
-            await world.rest()
-        saga = await world.saga(self._saga_id)
-        if saga is None:
-            raise InvariantViolated(f"saga {self._saga_id} was accepted and is not there")
-        verdict = verdict_on(saga, await world.history(self._saga_id))
-        changed = difference(self._before, await look(self._home.effects))
-        unused = tuple(each for each in world.troubles.unused if each.saga_id == self._saga_id)
-        facts = _Facts(verdict, changed, unused)
-        if rest and not self._shares:
-            self._over = facts
-        return facts
-
-    def _fail(self, expected: str, found: str) -> NoReturn:
+    def _expect_reached(self, nodes: tuple[str, ...], wanted: bool) -> Self:
         __tracebackhide__ = True
-        raise StoryFailed(f"{expected}\n   {found}\n\n{self.timeline}\n\n(seed {self._home.seed})")
+        for node in nodes:
+            self._known(node)
 
+        async def check() -> None:
+            __tracebackhide__ = True
+            facts = await self._facts(rest=True)
+            world = await self._home.world()
+            problem = presence(facts.verdict, world.reached(self._saga_id), nodes, wanted=wanted)
+            if problem is not None:
+                self._fail(*problem)
 
-class _Facts(msgspec.Struct, frozen=True):
-    """How a saga stands, what has come of its effects, and which of its troubles have not happened."""
+        return self._do(check)
 
-    verdict: Verdict
-    changed: Effects
-    unused: tuple[Trouble, ...]
+    def _all_known(self, steps: tuple[Expected, ...]) -> None:
+        for step in names_of(steps):
+            self._known(step_name(step) if step.endswith(EVERY) else step)
+
+    def _decides(
+        self,
+        approval: str,
+        decision: Literal["approved", "denied"],
+        by: str,
+        roles: tuple[str, ...],
+        comment: str,
+        refused: str | None,
+    ) -> Self:
+        self._known_approval(approval)
+        asked = Asked(f"{by} decides {approval}: {decision}", refused)
+        self._asked.append(asked)
+        # Those who decide the same do so in the order of telling.
+        place_ms = len(self._asked)
+
+        async def decide(world: World, saga_id: str, ref: str, digest: str) -> None:
+            asked.request_id = self._request_id()
+            operation = DecideApproval(ref, decision, digest, comment, roles)
+            request = OperateMessage(
+                asked.request_id, saga_id, operation, by, "decided in the story", reply_to=world.reply_queue
+            )
+            await world.ask(request, asked.what, ref)
+
+        async def act() -> None:
+            world = await self._begun()
+            for saga_id in world.family.members(self._saga_id):
+                saga = await world.saga(saga_id)
+                for ref, mark in {} if saga is None else saga.state.marks.items():
+                    if not isinstance(mark, Approval) or mark.status != "open":
+                        continue
+                    if self._is_at(world, saga_id, ref, approval):
+                        await decide(world, saga_id, ref, mark.digest)
+
+            def ask(saga_id: str, entry: JournalEntry) -> None:
+                if isinstance(entry, ApprovalAsked) and self._is_at(world, saga_id, entry.step, approval):
+                    world.clockwork.after(place_ms, lambda: decide(world, saga_id, entry.step, entry.digest))
+
+            world.on_entry.append(ask)
+
+        self._script.append(act)
+        return self
+
+    def _member(self, world: World, address: str) -> tuple[str, str]:
+        try:
+            return world.family.member(self._saga_id, address)
+        except LookupError as error:
+            self._fail("expected the child saga to be there", str(error))
 
 
 def given(
@@ -387,6 +375,7 @@ def given(
     *,
     participants: Participants = (),
     effects: Look | None = None,
+    children: Sequence[SagaDocument] = (),
     seed: int = 0,
     saga_id: str = SAGA_ID,
     tags: tuple[str, ...] = (),
@@ -394,13 +383,8 @@ def given(
     """Begins the story of one saga with this input.
 
     `participants` are real ones, or a function that opens them; steps of others answer by themselves, with an example
-    of their result. `effects` says how to look at what was done. The same `seed` gives the same story.
+    of their result. `effects` says how to look at what was done. `children` are the sagas that it starts; one that
+    isn't given answers by itself, too. The same `seed` gives the same story.
     """
-    return Story(saga, value, home=Home(participants, effects, seed), saga_id=saga_id, tags=tags)
-
-
-def _duration(text: str) -> int:
-    try:
-        return milliseconds(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r}: expected {error}") from None
+    home = Home(participants, effects, seed)
+    return Story(saga, value, home=home, saga_id=saga_id, tags=tags, children=children)

@@ -19,11 +19,12 @@ _DAY_MS: Final = 86_400_000
 
 
 class Happening(msgspec.Struct, frozen=True):
-    """One line: the moment, counted from the story's beginning, who did something, and what."""
+    """One line: the moment, counted from the story's beginning, who did something, what, and to which saga."""
 
     at_ms: int
     who: str
     what: str
+    saga_id: str = ""
 
 
 def moment(at_ms: int) -> str:
@@ -37,18 +38,21 @@ def moment(at_ms: int) -> str:
 
 
 def written(happenings: list[Happening]) -> str:
-    """The lines, wrapped at 100 columns; of very many, the first and the last."""
+    """The lines, wrapped at 100 columns; of very many, the first and the last. Of several sagas each says which."""
     if not happenings:
         return "nothing happened"
     if len(happenings) > HAPPENINGS_MAX:
         left_out = len(happenings) - HAPPENINGS_MAX
         first, last = happenings[: HAPPENINGS_MAX - LAST_SHOWN], happenings[-LAST_SHOWN:]
         happenings = [*first, Happening(last[0].at_ms, "…", f"({left_out} more)"), *last]
+    several = len({each.saga_id for each in happenings if each.saga_id}) > 1
+    saga_width = max(len(each.saga_id) for each in happenings) + 2 if several else 0
     time_width = max(len(moment(each.at_ms)) for each in happenings)
     who_width = max(len(each.who) for each in happenings)
     lines: list[str] = []
     for each in happenings:
-        head = f"{moment(each.at_ms):>{time_width}}  {each.who:<{who_width}}  "
+        saga_id = f"{each.saga_id:<{saga_width}}" if several else ""
+        head = f"{moment(each.at_ms):>{time_width}}  {saga_id}{each.who:<{who_width}}  "
         room = max(COLUMNS - len(head), 40)
         line, *more = textwrap.wrap(each.what, room) or [""]
         lines += [head + line, *(" " * len(head) + rest for rest in more)]
@@ -75,5 +79,5 @@ def shortened(value: Any) -> str:
 
 
 def named(step: str, direction: Direction) -> str:
-    """A direction of a step: `reserve_stock`, or `undo of reserve_stock`."""
-    return step if direction == "do" else f"undo of {step}"
+    """A direction of a step: `reserve_stock`, `undo of reserve_stock`, or `probe of reserve_stock`."""
+    return step if direction == "do" else f"{direction} of {step}"

@@ -1,6 +1,7 @@
 """What can go wrong with one step, as data: the world looks here at every message that it carries.
 
-A trouble belongs to one direction of one step and happens a number of times, or always.
+A trouble belongs to one direction of one step and happens a number of times, or always. For the coordinator's crashes
+the step may be a wait or an approval: then it is the event, or the decision, that the coordinator takes.
 """
 
 from collections.abc import Iterable
@@ -8,6 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from countermand.coordinator.testing.addresses import is_meant
 from countermand.schemas.identifiers import Direction
 
 Kind = Literal[
@@ -67,7 +69,9 @@ _WORDS: Final[dict[Kind, str]] = {
 
 class Trouble(msgspec.Struct, frozen=True):
     """One trouble. `times` null means always; `delay_ms` is for a reply that is delayed; `code` for an answer.
-    `saga_id` null means any saga."""
+
+    `step` is an address, seen from the saga `saga_id`; null means any saga.
+    """
 
     step: str
     kind: Kind
@@ -106,8 +110,9 @@ class Troubles:
     def take(self, saga_id: str, step: str, direction: Direction, kinds: Iterable[Kind]) -> Trouble | None:
         """The first trouble of these kinds that hits this step now, which it uses up."""
         for place, (trouble, left) in enumerate(self._left):
-            hits = (trouble.step, trouble.direction) == (step, direction) and trouble.saga_id in (None, saga_id)
-            if not hits or trouble.kind not in kinds or left == 0:
+            if left == 0 or trouble.direction != direction or trouble.kind not in kinds:
+                continue
+            if trouble.saga_id not in (None, saga_id) or not is_meant(trouble.step, step):
                 continue
             self._left[place] = (trouble, None if left is None else left - 1)
             if trouble in self.unused:

@@ -10,62 +10,74 @@ from typing import Final
 
 import msgspec
 
-from countermand.coordinator.core.journal import Record
+from countermand.coordinator.core.journal import (
+    ApprovalAsked,
+    BranchTaken,
+    ChildAsked,
+    JournalEntry,
+    LoopOpened,
+    Record,
+    SleepBegun,
+    StepAsked,
+    WaitBegun,
+)
 from countermand.coordinator.core.state import Saga
-from countermand.coordinator.testing.answering import Answering, SagaDocument, example_results, reply_to
+from countermand.coordinator.testing.addresses import Family
+from countermand.coordinator.testing.answering import Answering, SagaDocument, example_results
 from countermand.coordinator.testing.cast import Cast
 from countermand.coordinator.testing.clockwork import Clockwork
+from countermand.coordinator.testing.courier import RESTART_MS, Courier
 from countermand.coordinator.testing.effects import Look
-from countermand.coordinator.testing.replica import (
-    RETENTION_MS,
-    CoordinatorCrashed,
-    CrashPoint,
-    FragileStore,
-    Post,
-    Replica,
+from countermand.coordinator.testing.node_words import node_words
+from countermand.coordinator.testing.replica import CoordinatorCrashed, CrashPoint, FragileStore, Post, Replica
+from countermand.coordinator.testing.timeline import Happening
+from countermand.coordinator.testing.troubles import COORDINATOR_CRASHES, START, Trouble, Troubles
+from countermand.schemas.coordinating import RELEASE, write_event
+from countermand.schemas.coordination import LOCK_ACTION, ChildBody, EventMessage
+from countermand.schemas.definition import Definition, decode_definition
+from countermand.schemas.envelope import (
+    COMMAND,
+    REPLY,
+    SIGNAL,
+    Envelope,
+    Incoming,
+    read_answer,
+    read_command,
+    read_reply,
+    read_request,
+    write_request,
 )
-from countermand.coordinator.testing.timeline import Happening, named, outcome_in_words
-from countermand.coordinator.testing.troubles import (
-    ANSWERS,
-    COMMAND_WAYS,
-    COORDINATOR_CRASHES,
-    PARTICIPANT_CRASHES,
-    REPLY_WAYS,
-    START,
-    Trouble,
-    Troubles,
-)
-from countermand.schemas.definition import decode_definition
-from countermand.schemas.envelope import Envelope, Incoming, read_answer, read_command, write_reply, write_request
 from countermand.schemas.errors import DefinitionError
 from countermand.schemas.messages import (
     Answer,
     CommandMessage,
     Defined,
     DefineMessage,
-    Failed,
     Refused,
-    Rejected,
-    ReplyMessage,
-    ReplyOutcome,
     RequestMessage,
+    SignalMessage,
     StartMessage,
-    Succeeded,
+    UndoBody,
 )
-from countermand.schemas.topology import DELIVERY_LIMIT, Topology
+from countermand.schemas.topology import Topology
 from countermand.wire import Delivery, Message
 
 CLIENT: Final = "kit"
-RESTART_MS: Final = 500  # How long a process that crashed is away.
-LATE_MS: Final = 50  # How much too late a command comes that comes too late; or a second copy after the first.
-# A saga that has taken so many events without coming to rest goes round in circles.
+# A saga that has taken so many events without coming to rest goes round in circles; more, the more steps it has.
 EVENTS_MAX: Final = 10_000
+EVENTS_PER_STEP: Final = 50
+HISTORY_PAGE: Final = 10_000
 
 _POINTS: Final[Mapping[str, CrashPoint]] = {
     "coordinator_crash_before_commit": "before_commit",
     "coordinator_crash_after_commit": "after_commit",
     "coordinator_crash_after_publish": "after_publish",
 }
+
+# What stands in the journal when a saga has come to a node.
+Reached = StepAsked | BranchTaken | LoopOpened | WaitBegun | SleepBegun | ApprovalAsked
+# Called with a saga and an entry of its journal, as soon as it is committed.
+Heard = Callable[[str, JournalEntry], None]
 
 
 class Unrest(AssertionError):
@@ -78,17 +90,27 @@ class World:
     def __init__(self, participants: Sequence[Answering] = (), *, seed: int = 0, effects: Look | None = None) -> None:
         self.clockwork = Clockwork(seed)
         self.troubles = Troubles()
+        self.family = Family()
         self.happenings: list[Happening] = []
         self.answers: list[Answer] = []
-        # Called with the saga and the step of every success of an action that the coordinator has taken.
-        self.on_done: list[Callable[[str, str], None]] = []
+        self.entries: list[tuple[str, JournalEntry]] = []
+        self.on_entry: list[Heard] = []
         self.cast = Cast(participants, effects, self.clockwork.now_ms)
+        self._definitions: dict[str, Definition] = {}
+        self._steps = 0
         self._topology = Topology()
-        self._store = FragileStore(retention_ms=RETENTION_MS, now_ms=self.clockwork.now_ms)
+        self._store = FragileStore(now_ms=self.clockwork.now_ms, committed=self._committed)
         self._post = Post(self._routed)
         self._replica = self._new_replica()
-        self._held: list[CommandMessage] = []
-        self._late: list[ReplyMessage] = []
+        self._courier = Courier(
+            self.clockwork,
+            self.troubles,
+            self.cast,
+            self.family,
+            note=self.note,
+            take=self._take,
+            knows=self._knows,
+        )
 
     def _new_replica(self) -> Replica:
         return Replica(self._store, self._post, self._topology, self.clockwork.now_ms)
@@ -106,15 +128,24 @@ class World:
         if not isinstance(answer, Defined):
             findings = answer.findings if isinstance(answer, Refused) else ()
             raise DefinitionError(definition.label, "\n  ".join(findings) or str(answer))
+        self._definitions[definition.label] = definition
         self.cast.fill(definition, example_results(saga, definition))
 
-    async def ask(self, request: RequestMessage, what: str) -> None:
-        """Sends a client's request to the coordinator, which takes it at once."""
-        self.note("client", what)
-        crash = None
-        if isinstance(request, StartMessage):
-            crash = self.troubles.take(request.saga_id, START, "do", COORDINATOR_CRASHES)
-        await self._take(_delivery(write_request(request, source="/kit"), self.reply_queue), crash, "the start")
+    async def ask(self, request: RequestMessage | EventMessage, what: str, node: str = "") -> None:
+        """Sends a client's request to the coordinator, which takes it at once. `node` is what it is for, if it is."""
+        if isinstance(request, EventMessage):
+            self.note("client", what)
+            await self._take(write_event(request, source="/kit"), None, what, "")
+            return
+        saga_id = "" if isinstance(request, DefineMessage) else request.saga_id
+        self.note("client", what, saga_id)
+        crash = self._crash_at(saga_id, START if isinstance(request, StartMessage) else node)
+        told = "the start" if isinstance(request, StartMessage) else what
+        await self._take(write_request(request, source="/kit"), crash, told, saga_id)
+
+    def _crash_at(self, saga_id: str, ref: str) -> Trouble | None:
+        root, address = self.family.address(saga_id, ref)
+        return self.troubles.take(root, address, "do", COORDINATOR_CRASHES) if ref else None
 
     @property
     def reply_queue(self) -> str:
@@ -125,10 +156,23 @@ class World:
         return None if loaded is None else loaded.saga
 
     async def history(self, saga_id: str) -> list[Record]:
-        return await self._store.history(saga_id, limit=EVENTS_MAX)
+        records: list[Record] = []
+        while page := await self._store.history(saga_id, start=len(records), limit=HISTORY_PAGE):
+            records += page
+        return records
 
-    def note(self, who: str, what: str) -> None:
-        self.happenings.append(Happening(self.clockwork.elapsed_ms(), who, what))
+    def reached(self, root: str) -> tuple[str, ...]:
+        """The addresses of all nodes that a saga and its children have come to, in that order."""
+        found: dict[str, None] = {}
+        for saga_id, entry in self.entries:
+            if isinstance(entry, Reached) and (not isinstance(entry, StepAsked) or entry.direction == "do"):
+                of, address = self.family.address(saga_id, entry.step)
+                if of == root:
+                    found[address] = None
+        return tuple(found)
+
+    def note(self, who: str, what: str, saga_id: str = "") -> None:
+        self.happenings.append(Happening(self.clockwork.elapsed_ms(), who, what, saga_id))
 
     # --- time
 
@@ -138,21 +182,25 @@ class World:
         Raises:
             Unrest: it never comes to that.
         """
-        for _ in range(events_max):
+        events = 0
+        while events < events_max + EVENTS_PER_STEP * self._steps:
+            events += 1
             if not await self._happen(None):
-                if not self._held and not self._late:
+                if not self._courier.holds_back:
                     return
-                self._release()
-        raise Unrest(f"not at rest after {events_max} events")
+                self._courier.release()
+        raise Unrest(f"not at rest after {events} events")
 
     async def run_for(self, duration_ms: int) -> None:
         """Lets so much time go by."""
         end_ms = self.clockwork.now_ms() + duration_ms
-        for _ in range(EVENTS_MAX):
+        events = 0
+        while events < EVENTS_MAX + EVENTS_PER_STEP * self._steps:
+            events += 1
             if not await self._happen(end_ms):
                 self.clockwork.advance_to(end_ms)
                 return
-        raise Unrest(f"more than {EVENTS_MAX} events within {duration_ms} ms")
+        raise Unrest(f"more than {events} events within {duration_ms} ms")
 
     async def _happen(self, until_ms: int | None) -> bool:
         """One event; false if there is none until then."""
@@ -167,15 +215,52 @@ class World:
             await self.clockwork.take()()
         return True
 
+    # --- the journal
+
+    def _committed(self, saga_id: str, record: Record) -> None:
+        """What stands in a journal happened: it is told, and whoever listens may act on it."""
+        entry = record.entry
+        self.entries.append((saga_id, entry))
+        if isinstance(entry, ChildAsked):
+            self.family.born(saga_id, entry.step, entry.saga_id)
+        if isinstance(entry, StepAsked) and entry.attempt == 1:
+            self._steps += 1
+        words = node_words(entry, record.at_ms)
+        if words is not None:
+            self.note("coordinator", words, saga_id)
+        for hear in tuple(self.on_entry):
+            hear(saga_id, entry)
+
     # --- the broker
 
     def _routed(self, message: Message) -> None:
-        if message.exchange == self._topology.commands_exchange:
-            self._sent(read_command(Incoming(message.headers, message.body)))
+        incoming = Incoming(message.headers, message.body)
+        if message.type == COMMAND:
+            self._courier.send(read_command(incoming))
+        elif message.exchange == self._topology.inbox_exchange:
+            self._between(message, incoming)
         elif message.exchange == "" and message.routing_key == self.reply_queue:
-            self.answers.append(read_answer(Incoming(message.headers, message.body)))
+            self.answers.append(read_answer(incoming))
         elif message.exchange == self._topology.lifecycle_exchange:
             self._told(message)
+
+    def _between(self, message: Message, incoming: Incoming) -> None:
+        """What a saga, a lock or a mailbox tells another of them: it comes back to the coordinator."""
+        if message.type.startswith(REPLY):
+            self._courier.reply(read_reply(incoming))
+            return
+        saga_id, crash = message.correlation_id or "", None
+        if message.type == RELEASE:
+            self.note("coordinator", f"releases the lock {msgspec.json.decode(message.body)['lock']}", saga_id)
+        if message.type == SIGNAL and isinstance(signal := read_request(incoming), SignalMessage):
+            crash = self._crash_at(signal.saga_id, signal.wait or "")
+        envelope = Envelope(message.type, message.headers, message.body, message.correlation_id, message.reply_to)
+        what = message.type.rpartition(".")[2]
+
+        async def arrive() -> None:
+            await self._take(envelope, crash, f"the {what}", saga_id)
+
+        self.clockwork.after(self.clockwork.latency_ms(), arrive)
 
     def _told(self, message: Message) -> None:
         """What happened to a saga as a whole stands in the timeline; its steps' replies stand there already."""
@@ -183,147 +268,54 @@ class World:
         if subject == "saga" and happened != "started":
             data = msgspec.json.decode(message.body)
             why = ", ".join(str(value) for value in data.values() if value) if isinstance(data, dict) else ""
-            self.note("coordinator", f"the saga: {happened}" + (f" ({why})" if why else ""))
+            said = f"the saga: {happened}" + (f" ({why})" if why else "")
+            self.note("coordinator", said, message.correlation_id or "")
 
-    def _sent(self, command: CommandMessage) -> None:
-        attempt = "" if command.attempt == 1 else f", attempt {command.attempt}"
-        self.note("coordinator", f"asks {command.participant} for {named(command.step, command.direction)}{attempt}")
-        trouble = self.troubles.take(command.saga_id, command.step, command.direction, COMMAND_WAYS)
-        if trouble is not None:
-            self.note("trouble", f"{named(command.step, command.direction)}: {trouble.words}")
-        match None if trouble is None else trouble.kind:
-            case "command_overtaken":
-                self._held.append(command)
-            case "command_late":
-                self._carry(command, self._left_ms(command) + LATE_MS)
-            case "command_duplicated":
-                self._carry(command, self.clockwork.latency_ms())
-                self._carry(command, self.clockwork.latency_ms() + LATE_MS)
-            case _:
-                self._carry(command, self.clockwork.latency_ms())
-
-    def _carry(self, command: CommandMessage, delay_ms: int, delivery: int = 1) -> None:
-        async def arrive() -> None:
-            await self._handle(command, delivery)
-
-        self.clockwork.after(delay_ms, arrive)
-
-    def _release(self) -> None:
-        """What was held back arrives when nobody waits for it any more."""
-        held, self._held = self._held, []
-        for command in held:
-            self.note("trouble", f"the overtaken command for {named(command.step, command.direction)} arrives at last")
-            self._carry(command, self.clockwork.latency_ms())
-        late, self._late = self._late, []
-        for reply in late:
-            self.note("trouble", f"the late reply to {named(reply.step, reply.direction)} arrives at last")
-            self._bring(reply, self.clockwork.latency_ms())
-
-    def _overtaking(self, command: CommandMessage) -> list[CommandMessage]:
-        """The held commands of this step that this one has overtaken."""
-        return [
-            each
-            for each in self._held
-            if (each.saga_id, each.step) == (command.saga_id, command.step)
-            and (each.direction, each.attempt) != (command.direction, command.attempt)
-        ]
-
-    # --- participants
-
-    async def _handle(self, command: CommandMessage, delivery: int) -> None:
-        what = named(command.step, command.direction)
-        made_up = self.troubles.take(command.saga_id, command.step, command.direction, ANSWERS)
-        if made_up is not None:
-            self._reply(reply_to(command, _made_up(made_up)))
-            return
-        crash = self.troubles.take(command.saga_id, command.step, command.direction, PARTICIPANT_CRASHES)
-        reply = await self.cast.handle(command, crash)
-        if reply is None:
-            when = "" if crash is None else crash.once.removeprefix("participant crashed ")
-            self.note(command.participant, f"crashes at {what}, {when}")
-            if delivery < DELIVERY_LIMIT:
-                self._carry(command, RESTART_MS, delivery + 1)
-            else:
-                self.note("broker", f"gives {what} up after {delivery} deliveries")
-            return
-        self._reply(reply)
-        for held in self._overtaking(command):
-            self._held.remove(held)
-            self.note("trouble", f"the overtaken command for {named(held.step, held.direction)} arrives")
-            self._carry(held, self.clockwork.latency_ms())
-
-    def _reply(self, reply: ReplyMessage) -> None:
-        what = named(reply.step, reply.direction)
-        replayed = " (from its records)" if reply.replayed else ""
-        self.note(reply.participant, f"answers {what}: {outcome_in_words(reply.outcome)}{replayed}")
-        trouble = self.troubles.take(reply.saga_id, reply.step, reply.direction, REPLY_WAYS)
-        if trouble is not None:
-            self.note("trouble", f"{what}: {trouble.words}")
-        latency_ms = self.clockwork.latency_ms()
-        match None if trouble is None else trouble.kind:
-            case "reply_lost":
-                return
-            case "reply_late":
-                self._late.append(reply)
-            case "reply_delayed" if trouble is not None:
-                self._bring(reply, latency_ms + trouble.delay_ms)
-            case "reply_duplicated":
-                self._bring(reply, latency_ms)
-                self._bring(reply, latency_ms + LATE_MS)
-            case _:
-                self._bring(reply, latency_ms)
-
-    def _left_ms(self, command: CommandMessage) -> int:
-        """How much longer the coordinator waits for this attempt."""
-        return max(0, command.deadline_ms - self.clockwork.now_ms())
-
-    def _bring(self, reply: ReplyMessage, delay_ms: int) -> None:
-        async def arrive() -> None:
-            crash = self.troubles.take(reply.saga_id, reply.step, reply.direction, COORDINATOR_CRASHES)
-            delivery = _delivery(write_reply(reply), None)
-            await self._take(delivery, crash, f"the reply to {named(reply.step, reply.direction)}")
-            if reply.direction == "do" and isinstance(reply.outcome, Succeeded):
-                for call in tuple(self.on_done):
-                    call(reply.saga_id, reply.step)
-
-        self.clockwork.after(delay_ms, arrive)
+    def _knows(self, command: CommandMessage) -> bool:
+        """Whether the definition of the child saga that is asked for was given; a lock needs none."""
+        if command.action == LOCK_ACTION:
+            return True
+        body = command.body
+        if command.direction == "undo":
+            body = bytes(msgspec.json.decode(body, type=UndoBody).command)
+        child = msgspec.json.decode(body, type=ChildBody)
+        return any(
+            each.name == child.definition and child.version in (None, each.version)
+            for each in self._definitions.values()
+        )
 
     # --- the coordinator
 
-    async def _take(self, delivery: Delivery, crash: Trouble | None, what: str) -> None:
+    async def _take(self, envelope: Envelope, crash: Trouble | None, what: str, saga_id: str) -> None:
+        await self._given(_delivery(envelope), crash, what, saga_id)
+
+    async def _given(self, delivery: Delivery, crash: Trouble | None, what: str, saga_id: str) -> None:
         point = None if crash is None else _POINTS[crash.kind]
         self._store.crash = self._post.crash = point
         try:
             await self._replica.inbox.take([delivery])
         except CoordinatorCrashed:
             when = "" if crash is None else crash.once.removeprefix("coordinator crashed ")
-            self.note("coordinator", f"crashes at {what}, {when}")
+            self.note("coordinator", f"crashes at {what}, {when}", saga_id)
             self._replica = self._new_replica()
-            self._store.crash = self._post.crash = None
-            self.clockwork.after(RESTART_MS, lambda: self._again(delivery, what))
+            self.clockwork.after(RESTART_MS, lambda: self._again(delivery, what, saga_id))
         finally:
             self._store.crash = self._post.crash = None
 
-    async def _again(self, delivery: Delivery, what: str) -> None:
-        self.note("trouble", f"{what} is delivered again")
+    async def _again(self, delivery: Delivery, what: str, saga_id: str) -> None:
+        self.note("trouble", f"{what} is delivered again", saga_id)
         delivery.redelivered = True
-        await self._take(delivery, None, what)
+        await self._given(delivery, None, what, saga_id)
 
 
-def _made_up(trouble: Trouble) -> ReplyOutcome:
-    if trouble.kind == "rejects":
-        return Rejected(trouble.code or "rejected_by_the_test", trouble.reason)
-    return Failed(trouble.code or "failed_by_the_test", trouble.reason, trouble.rolled_back)
-
-
-def _delivery(envelope: Envelope, reply_queue: str | None) -> Delivery:
+def _delivery(envelope: Envelope) -> Delivery:
     return Delivery(
         body=envelope.body,
         headers=envelope.headers,
         content_type=envelope.content_type,
         type=envelope.type,
         correlation_id=envelope.correlation_id,
-        reply_to=envelope.reply_to or reply_queue,
+        reply_to=envelope.reply_to,
         message_id=None,
         app_id=None,
         user_id=None,

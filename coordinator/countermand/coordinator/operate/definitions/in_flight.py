@@ -1,15 +1,17 @@
 """A check before a deploy: whether what sagas in motion may have to undo is still consumed by somebody.
 
 A saga keeps its definition to the end, and a compensation goes to the participant and the action of the step that was
-done. A release that drops a handler must wait for the sagas that may still need it.
+done. A release that drops a handler must wait for the sagas that may still need it. Undoing a saga undoes its child
+sagas, also those that have completed: what they may need counts for their parent. What a saga asks of the coordinator
+itself (child sagas and locks) is always served.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from countermand.coordinator.operate.definitions.differences import undo_contracts
+from countermand.coordinator.operate.definitions.meaning import Contract, undo_contracts, undoable_children
 from countermand.coordinator.operate.participants import ALIVE_MS
 from countermand.coordinator.ports import Announced
 from countermand.schemas.definition import Definition
@@ -49,7 +51,7 @@ def in_flight(
 ) -> InFlight:
     """Every undo contract of the definitions that have sagas in motion, and who serves it."""
     by_label = {each.label: each for each in definitions}
-    sagas: dict[tuple[str, str], dict[str, int]] = {}
+    sagas: dict[Contract, dict[str, int]] = {}
     lost: dict[str, int] = {}
     for label, count in in_motion.items():
         if count <= 0:
@@ -57,8 +59,9 @@ def in_flight(
         if (definition := by_label.get(label)) is None:
             lost[label] = count
             continue
-        for contract in undo_contracts(definition):
-            sagas.setdefault(contract, {})[label] = count
+        for each in _with_children(definition, definitions):
+            for contract in undo_contracts(each):
+                sagas.setdefault(contract, {})[label] = count
     contracts = (
         UndoContract(participant, action, counts, _service(participant, action, announced, now_ms))
         for (participant, action), counts in sorted(sagas.items())
@@ -91,6 +94,23 @@ def in_words(contract: UndoContract) -> str:
             return f"{what}: this participant has never announced itself, so nothing is known"
         case "served":
             return f"{what}, is served"
+
+
+def _with_children(definition: Definition, definitions: Sequence[Definition]) -> Iterator[Definition]:
+    """A definition and those of the child sagas that are undone with it, and of theirs; each once."""
+    found: dict[str, Definition] = {}
+    waiting = [definition]
+    while waiting:
+        parent = waiting.pop()
+        if parent.label in found:
+            continue
+        found[parent.label] = parent
+        for child in undoable_children(parent):
+            # Which version was the newest when the child started is known to that saga alone: any may be in use.
+            waiting += [
+                each for each in definitions if each.name == child.definition and child.version in (None, each.version)
+            ]
+    return iter(found.values())
 
 
 def _service(participant: str, action: str, announced: Sequence[Announced], now_ms: int) -> Service:

@@ -1,27 +1,37 @@
 """Where everything of a drawing stands, in pixels.
 
-A chain runs downwards, its items centred below each other; a group holds its branches side by side, in rows. So every
-edge is a straight line between neighbours. A chain that would get too tall goes on in the next column.
+A chain runs downwards, its items centred below each other; a frame holds its branches side by side, in rows, and a
+fork below its card, in one row. So every edge is a straight line between neighbours, or a bend from a fork's card. A
+chain that would get too tall goes on in the next column.
 """
 
-from typing import Final
+from math import ceil
+from typing import Final, assert_never
 
 import msgspec
 
-from countermand.coordinator.operate.definitions.drawing import Chain, Drawing, GroupItem, Item, StepItem
+from countermand.coordinator.operate.definitions.cards import CHARACTER, PADDING, WIDTH_MIN, card_of
+from countermand.coordinator.operate.definitions.drawing import (
+    CardItem,
+    Chain,
+    Drawing,
+    ForkItem,
+    FrameItem,
+    Item,
+    NoteItem,
+    cards,
+)
 
-STEP_HEIGHT: Final = 52
-MARK_HEIGHT: Final = 16  # The line that says how a step stands.
 GAP: Final = 38  # Room for the arrow heads of both directions.
+FORK_GAP: Final = 54  # Room for the bend, the label and the arrow head.
 COLUMN_GAP: Final = 64
 BRANCH_GAP: Final = 20
-PADDING: Final = 16
-GROUP_TITLE: Final = 20
+TITLE: Final = 20  # A frame's title.
+TITLE_SHOWN_MAX: Final = 64
+NOTE_WIDTH: Final = 176  # Room for the label of its branch, too.
+NOTE_HEIGHT: Final = 24
 BRANCHES_A_ROW_MAX: Final = 4  # A screen's width of steps.
 COLUMN_HEIGHT_MAX: Final = 1_100  # About a screen and a half; what is shorter than that stays in one column.
-STEP_WIDTH_MIN: Final = 170
-CHARACTER_WIDTH: Final = 8.2  # Of bold text in the widest of the usual fonts.
-NAME_SHOWN_MAX: Final = 34  # A longer name is cut; the whole of it is in the tooltip.
 
 
 class Box(msgspec.Struct, frozen=True):
@@ -59,7 +69,7 @@ class Layout(msgspec.Struct, frozen=True):
 
 def layout(drawing: Drawing, left: float, top: float) -> Layout:
     """Places everything, the left upper corner at the given point."""
-    placing = _Placing(_step_width(drawing.chain))
+    placing = _Placing(_card_width(drawing.chain))
     columns = placing.columns(drawing.chain)
     x, bottom = left, top
     gutters: dict[str, float] = {}
@@ -72,9 +82,15 @@ def layout(drawing: Drawing, left: float, top: float) -> Layout:
     return Layout(placing.boxes, x - COLUMN_GAP if columns else left, bottom, gutters)
 
 
+def title_of(frame: FrameItem) -> str:
+    """A frame's title, cut to what fits."""
+    title = frame.title
+    return title if len(title) <= TITLE_SHOWN_MAX else title[: TITLE_SHOWN_MAX - 1] + "…"
+
+
 class _Placing:
-    def __init__(self, step_width: float) -> None:
-        self._step_width = step_width
+    def __init__(self, card_width: float) -> None:
+        self._card_width = card_width
         self._sizes: dict[str, tuple[float, float]] = {}
         self.boxes: dict[str, Box] = {}
 
@@ -104,19 +120,32 @@ class _Placing:
             own_width, own_height = self._size(item)
             box = Box(left + (width - own_width) / 2, top, own_width, own_height)
             self.boxes[item.id] = box
-            if isinstance(item, GroupItem):
-                self._place_branches(item, box)
+            match item:
+                case FrameItem():
+                    self._place_frame(item, box)
+                case ForkItem():
+                    self._place_fork(item, box)
             top += own_height + GAP
 
-    def _place_branches(self, group: GroupItem, box: Box) -> None:
-        top = box.top + PADDING + GROUP_TITLE
-        for row in _rows(group):
-            sizes = [self.chain_size(branch) for branch in row]
-            x = box.left + (box.width - sum(width for width, _ in sizes) - BRANCH_GAP * (len(row) - 1)) / 2
-            for branch, (width, _) in zip(row, sizes, strict=True):
-                self.place(branch, x, top, width)
-                x += width + BRANCH_GAP
-            top += max(height for _, height in sizes) + BRANCH_GAP
+    def _place_frame(self, frame: FrameItem, box: Box) -> None:
+        top = box.top + PADDING + TITLE
+        for row in _rows(frame):
+            top += self._place_row(row, box, top) + BRANCH_GAP
+
+    def _place_fork(self, fork: ForkItem, box: Box) -> None:
+        top = box.top + PADDING
+        self.place((fork.head,), box.left, top, box.width)
+        top += self._size(fork.head)[1] + FORK_GAP
+        self._place_row([branch.chain for branch in fork.branches], box, top)
+
+    def _place_row(self, row: list[Chain], box: Box, top: float) -> float:
+        """Puts chains side by side into the middle of a box; answers how tall they are."""
+        sizes = [self.chain_size(branch) for branch in row]
+        x = box.left + (box.width - _row_width(sizes)) / 2
+        for branch, (width, _) in zip(row, sizes, strict=True):
+            self.place(branch, x, top, width)
+            x += width + BRANCH_GAP
+        return max(height for _, height in sizes)
 
     def _size(self, item: Item) -> tuple[float, float]:
         if item.id not in self._sizes:
@@ -125,53 +154,42 @@ class _Placing:
 
     def _measured(self, item: Item) -> tuple[float, float]:
         match item:
-            case StepItem(mark=mark):
-                return self._step_width, STEP_HEIGHT + (MARK_HEIGHT if mark else 0)
-            case GroupItem():
-                rows = [[self.chain_size(branch) for branch in row] for row in _rows(item)]
-                widths = [sum(width for width, _ in row) + BRANCH_GAP * (len(row) - 1) for row in rows]
-                heights = [max(height for _, height in row) for row in rows]
-                inner = sum(heights) + BRANCH_GAP * max(0, len(rows) - 1)
-                return max(widths, default=self._step_width) + 2 * PADDING, inner + 2 * PADDING + GROUP_TITLE
+            case CardItem():
+                card = card_of(item)
+                return card.width if card.shape == "diamond" else self._card_width, card.height
+            case NoteItem():
+                return NOTE_WIDTH, NOTE_HEIGHT
+            case FrameItem():
+                return self._frame_size(item)
+            case ForkItem():
+                width, height = self._size(item.head)
+                sizes = [self.chain_size(branch.chain) for branch in item.branches]
+                below = max(height for _, height in sizes)
+                return max(width, _row_width(sizes)) + 2 * PADDING, height + FORK_GAP + below + 2 * PADDING
+            case _:
+                assert_never(item)
+
+    def _frame_size(self, frame: FrameItem) -> tuple[float, float]:
+        rows = [[self.chain_size(branch) for branch in row] for row in _rows(frame)]
+        widths = [_row_width(row) for row in rows]
+        heights = [max(height for _, height in row) for row in rows]
+        inner = sum(heights) + BRANCH_GAP * max(0, len(rows) - 1)
+        width = max(max(widths, default=self._card_width), ceil(len(title_of(frame)) * CHARACTER))
+        return width + 2 * PADDING, inner + 2 * PADDING + TITLE
 
 
-def _rows(group: GroupItem) -> list[tuple[Chain, ...]]:
-    branches = group.branches
+def _row_width(sizes: list[tuple[float, float]]) -> float:
+    return sum(width for width, _ in sizes) + BRANCH_GAP * (len(sizes) - 1)
+
+
+def _rows(frame: FrameItem) -> list[list[Chain]]:
+    branches = frame.branches
     count = -(-len(branches) // BRANCHES_A_ROW_MAX)
     length = -(-len(branches) // count) if count else 1
-    return [branches[index : index + length] for index in range(0, len(branches), length)]
+    return [list(branches[index : index + length]) for index in range(0, len(branches), length)]
 
 
-def _step_width(chain: Chain) -> float:
-    longest = max((_text_length(item) for item in _steps(chain)), default=0)
-    return max(STEP_WIDTH_MIN, longest * CHARACTER_WIDTH + 2 * PADDING)
-
-
-def _steps(chain: Chain) -> list[StepItem]:
-    found: list[StepItem] = []
-    for item in chain:
-        match item:
-            case StepItem():
-                found.append(item)
-            case GroupItem(branches=branches):
-                found += [step for branch in branches for step in _steps(branch)]
-    return found
-
-
-def _text_length(item: StepItem) -> float:
-    name = min(len(item.step.name), NAME_SHOWN_MAX) + len(tag_of(item)) * 0.9 + (2 if tag_of(item) else 0)
-    return max(name, len(below_of(item)) * 0.86, len(item.mark.words) * 0.86 if item.mark else 0)
-
-
-def tag_of(item: StepItem) -> str:
-    """What is special about a step, in a word or two."""
-    if item.step.kind != "compensatable":
-        return item.step.kind
-    return "" if item.step.compensation else "no undo"
-
-
-def below_of(item: StepItem) -> str:
-    """Who carries a step out."""
-    step = item.step
-    participant, action = step.participant[:NAME_SHOWN_MAX], step.action[:NAME_SHOWN_MAX]
-    return participant if step.action == step.name else f"{participant} · {action}"
+def _card_width(chain: Chain) -> float:
+    """All cards are as wide as the widest; only a diamond has a width of its own."""
+    widths = [card.width for card in map(card_of, cards(chain)) if card.shape != "diamond"]
+    return max(widths, default=WIDTH_MIN)

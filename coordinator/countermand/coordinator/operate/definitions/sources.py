@@ -13,15 +13,14 @@ from typing import Any, Final
 import msgspec
 
 from countermand.coordinator.operate.definitions.yaml_document import read_yaml
-from countermand.schemas.definition import Definition, Node, ParallelNode, SequenceNode, StepNode, decode_definition
+from countermand.schemas.definition import Definition, NamedNode, Node, children_of, decode_definition
 from countermand.schemas.errors import CountermandError, DefinitionError
 
 YAML_SUFFIXES: Final = (".yaml", ".yml")
 IMPORT_TIMEOUT_S: Final = 60  # A module that takes longer than this to import does more than define.
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)?\Z")
-_CHILD = re.compile(r"\.(?:nodes|branches)\[(\d+)\]")
-_NODE_PATH = re.compile(r"\$\.root((?:\.(?:nodes|branches)\[\d+\])*)")
+_ROOT: Final = "$.root"
 
 
 class SourceUnreadable(CountermandError):
@@ -33,7 +32,7 @@ class SourceUnreadable(CountermandError):
 class Source(msgspec.Struct, frozen=True):
     """A definition and where it was written.
 
-    `lines` gives the place (`file:line`) of a step by its name, `path_lines` that of a path in the document.
+    `lines` gives the place (`file:line`) of a node by its name, `path_lines` that of a path in the document.
     """
 
     name: str
@@ -48,8 +47,8 @@ class Source(msgspec.Struct, frozen=True):
             while path not in self.path_lines and (end := max(path.rfind("."), path.rfind("["))) > 0:
                 path = path[:end]  # A field that is missing has no line; what it is missing in has one.
             return f"{self.name}:{self.path_lines.get(path, 1)}"
-        step = _step_at(self.definition, finding)
-        return self.lines.get(step, self.name) if step else self.name
+        names = _named_at(self.definition, finding)
+        return next((self.lines[name] for name in names if name in self.lines), self.name)
 
 
 class _Printed(msgspec.Struct, frozen=True):
@@ -126,14 +125,23 @@ def _module(target: str, folder: Path) -> list[Source]:
     return [Source(target, decode_definition(bytes(each.document)), each.lines) for each in printed]
 
 
-def _step_at(definition: Definition, finding: str) -> str | None:
-    """The name of the step that a finding's path leads to."""
-    match = _NODE_PATH.match(finding)
-    node: Node = definition.root
-    for index in _CHILD.findall(match[1]) if match else ():
-        match node:
-            case StepNode():
-                break
-            case SequenceNode(nodes=children) | ParallelNode(branches=children):
-                node = children[int(index)]
-    return node.name if isinstance(node, StepNode) else None
+def _named_at(definition: Definition, finding: str) -> list[str]:
+    """The names of the nodes that a finding's path leads through, the innermost first."""
+    rest = finding.removeprefix(_ROOT)
+    if rest == finding:
+        return []
+    node: Node | None = definition.root
+    names: list[str] = []
+    while node is not None:
+        if isinstance(node, NamedNode):
+            names.insert(0, node.name)
+        node, rest = _next_at(node, rest)
+    return names
+
+
+def _next_at(node: Node, path: str) -> tuple[Node | None, str]:
+    """The node in this one that a path goes on to, and the rest of the path."""
+    for place, child in children_of(node):
+        if path.startswith(place):
+            return child, path.removeprefix(place)
+    return None, path

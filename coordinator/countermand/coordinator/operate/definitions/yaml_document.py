@@ -16,7 +16,7 @@ from yaml import events
 
 from countermand.schemas.codec import BODY_BYTES_MAX, JSON_DEPTH_MAX
 from countermand.schemas.errors import DefinitionError
-from countermand.schemas.template import key_text
+from countermand.schemas.path import key_text
 
 INTEGER_DIGITS_MAX: Final = 20  # Longer than any number that the lint would pass.
 
