@@ -24,6 +24,8 @@ FILTERS = st.builds(
     since_under_ms=DURATIONS,
     updated_over_ms=DURATIONS,
     updated_under_ms=DURATIONS,
+    approval=st.none() | st.text(min_size=1, max_size=64),
+    assignee=st.none() | st.text(min_size=1, max_size=256),
 )
 
 
@@ -132,3 +134,15 @@ def test_durations_for_people() -> None:
     shown = [short(each) for each in (-5, 999, 61_000, 3_600_000, 3_605_000, 93_784_000, 8_640_000_000)]
     assert shown == ["0s", "0s", "1m 1s", "1h", "1h", "1d 2h", "100d"]
     assert in_words(93_784_005) == "1 day 2 hours 3 minutes 4 seconds 5 milliseconds"
+
+
+def test_an_approval_is_asked_for_by_role_or_person() -> None:
+    """Anybody's, a role's or a person's; nobody's is refused."""
+    assert parse("approval:any assignee:alice") == Filter(approval="any", assignee="alice")
+    assert describe(parse("approval:any")) == "with an approval open"
+    assert describe(parse("approval:fraud assignee:alice")) == (
+        "with an approval open for the role fraud, with an approval open for alice"
+    )
+    for text in ('approval:""', f"assignee:{'x' * 257}"):
+        with pytest.raises(FilterError, match="of 1 to"):
+            parse(text)

@@ -5,32 +5,51 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from coordinator import node_tales
 from coordinator.telltale import EVERY
 from countermand.coordinator.core.journal import (
+    ApprovalAsked,
+    ApprovalDecided,
+    ApprovalEscalated,
+    ApprovalTimedOut,
     AttemptFailed,
+    BranchTaken,
+    ChildAsked,
     CompensationSettled,
     CompensationStarted,
     DeadlineExtended,
     DeadlineMissed,
+    EventTaken,
     JournalEntry,
+    LockAsked,
+    LoopOpened,
     LostVersionSeen,
     OperatorActed,
+    ParentAsked,
+    ParentGone,
     ReplyIgnored,
     RetryGranted,
     SagaEnded,
+    SagaMigrated,
     SagaPaused,
     SagaReleased,
     SagaResumed,
     SagaStarted,
     SagaStuck,
+    ScopeUndone,
     SignalKept,
+    SleepBegun,
+    SleepOver,
     StepAsked,
     StepRejected,
     StepSkipped,
     StepSucceeded,
     TurnDeferred,
+    WaitBegun,
+    WaitTimedOut,
     WatcherAdded,
 )
+from countermand.coordinator.core.state import Route
 from countermand.coordinator.operate.happenings import happening, happening_document
 from countermand.coordinator.operate.sentences import sentence
 from countermand.coordinator.outbox import lifecycle_of
@@ -65,11 +84,56 @@ ENTRIES: list[tuple[JournalEntry, str]] = [
     (StepSkipped("pay", "undo"), "what it did remains"),
     (CompensationSettled("pay", "ticket 7"), "pay was undone by hand; evidence: ticket 7"),
     (SagaPaused("ana"), "paused by ana"),
+    (
+        SagaMigrated(
+            *("order@2", "hash", "order@1", "other"),
+            routes={"pay": Route("bank", "pay", compensated=True, undo_timeout_ms=1_000)},
+            inputs_kept=("pay", "reserve"),
+            forgotten=("night[0]", "night[1]"),
+        ),
+        "went over from order@1 to order@2; pay: undone as the former one says; "
+        "pay, reserve: what was sent is kept; night: left behind",
+    ),
     (SagaResumed(NOON_MS), "resumed; its deadline is 2023-11-14T22:13:20.000Z"),
     (DeadlineExtended(NOON_MS), "moved to 2023-11-14T22:13:20.000Z"),
     (SignalKept("r-1", "paid"), "the signal paid was kept"),
     (WatcherAdded("clients.1"), "clients.1 waits for the outcome"),
     (ReplyIgnored("pay", "undo", 1, "succeeded", "late"), "changed nothing: it came too late"),
+    (SignalKept("r-1/paid[3]", "payment_received", "paid[3]"), "the event payment_received has come, for paid[3]"),
+    (
+        SagaMigrated("order@2", "hash", "order@1", "hash", forgotten=("wrap",)),
+        "went over from order@1 to order@2; forgotten: wrap",
+    ),
+    (StepAsked("pay", "probe", 1, NOON_MS), "the question what became of pay was asked, attempt 1"),
+    (StepSucceeded("pay", "probe", 1), "pay turned out to have been done"),
+    (StepRejected("pay", "probe", 1, "not_done"), "pay turned out not to have been done"),
+    (CompensationStarted(NO, "hotel", ("wrap",)), "the scope hotel of it turned back: unwilling in step ship"),
+    (BranchTaken("is_large", False), "is_large: the condition does not hold"),
+    (LoopOpened("quotes", 1), "quotes goes through 1 item"),
+    (
+        WaitBegun("paid[3]", "payment_received", NOON_MS, "o-1"),
+        "waits for payment_received with the key o-1 until 2023",
+    ),
+    (EventTaken("paid[3]", "r-1"), "paid[3] has what it waited for"),
+    (WaitTimedOut("paid"), "paid waited in vain"),
+    (SleepBegun("cool_down", NOON_MS), "cool_down sleeps until 2023-11-14T22:13:20.000Z"),
+    (SleepOver("cool_down"), "cool_down has slept"),
+    (
+        ApprovalAsked("review", NOON_MS, "digest", ("fraud",), ("alice",)),
+        "review waits for the role fraud or alice to decide until 2023",
+    ),
+    (ApprovalEscalated("review", "managers"), "nobody has decided review yet: the role managers may, too"),
+    (ApprovalDecided("review", "denied", "alice"), "review was denied by alice"),
+    (ApprovalTimedOut("review"), "nobody decided review in time"),
+    (ScopeUndone("hotel"), "the scope hotel is undone; the saga goes on after it"),
+    (LockAsked("hold", "customer", "carol"), "hold asks for the lock customer of carol"),
+    (ChildAsked("car", "trip-1:car"), "car starts the child saga trip-1:car"),
+    (ParentAsked("trip-1", "car", "key", "undo", 1, "id", 4), "trip-1, at car, asks for the undoing of this saga"),
+    (ParentGone(), "the saga that started this one has ended"),
+    (
+        SagaEnded("abandoned", remaining=("a: done", "q[0]: done", "q[1]: done", "q[2]: may have been done")),
+        "what remains: a: done, q[…]: done (2 items), q[2]: may have been done",
+    ),
     (SagaEnded("completed", "input.x is missing"), "the saga completed; its outcome can't be made: input.x is missing"),
     (SagaEnded("abandoned", remaining=("pay: done",)), "abandoned where it stood; what remains: pay: done"),
 ]
@@ -97,7 +161,25 @@ def test_what_is_told_of_real_sagas_is_said() -> None:
             assert "None" not in happening(event)
             assert msgspec.json.decode(msgspec.json.encode(happening_document(event)))["event"] == event.name
             names.add(event.name)
+    for made in node_tales.EVERY:
+        tale = made()
+        for event in lifecycle_of(tale.state, tale.records):
+            assert "None" not in happening(event), event
+            names.add(event.name)
     assert {"saga.started", "saga.stuck", "step.failed", "step.compensated"} <= names
+    assert {"branch.taken", "wait.begun", "approval.asked", "approval.decided", "child.asked", "lock.asked"} <= names
+
+
+def test_a_scope_that_turns_back_is_no_saga_that_does() -> None:
+    """Whoever listens for sagas that turned back is told of those, and of scopes by names of their own."""
+    tale = node_tales.everything()
+    told = [event for event in lifecycle_of(tale.state, tale.records) if "compensat" in event.name]
+    assert [(event.name, event.data) for event in told] == [
+        ("scope.compensating", {"scope": "hotel", "code": "sold_out", "step": "book_breakfast"}),
+        ("step.compensated", {"step": "book_hotel", "attempt": 1}),
+        ("scope.compensated", {"scope": "hotel"}),
+    ]
+    assert happening(told[0]) == "turned back in its scope hotel: sold_out"
 
 
 @pytest.mark.parametrize("name", get_args(LifecycleName))

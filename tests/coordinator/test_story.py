@@ -18,7 +18,8 @@ from countermand.coordinator.cli.gantt import ASCII, UNICODE, Scale, glyphs_for,
 from countermand.coordinator.cli.telling import screen
 from countermand.coordinator.core.events import OperationRequested
 from countermand.coordinator.operate.document import document
-from countermand.coordinator.operate.story import NextMoment, Story
+from countermand.coordinator.operate.step_stories import NextMoment
+from countermand.coordinator.operate.story import Story
 from countermand.coordinator.operate.timeline import Span
 from countermand.schemas.messages import Failed
 from countermand.schemas.operations import Operation, PauseSaga, SettleCompensation

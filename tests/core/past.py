@@ -216,8 +216,15 @@ class Past:
             match self.newest(ref):
                 case AttemptFailed(direction="undo", then="exhausted"):
                     yield ref
+                case AttemptFailed(then="unknown") if self._to_be_probed(ref):
+                    pass
                 case AttemptFailed(then="exhausted" | "unknown") | StepRejected() if not self.goes_back(ref):
                     yield ref
+
+    def _to_be_probed(self, ref: str) -> bool:
+        """While the saga is paused the question waits."""
+        node = self.tree.node(ref)
+        return isinstance(node, StepNode) and node.on_unknown == "probe" and self.paused and not self.goes_back(ref)
 
     def probed_in_vain(self, ref: str) -> bool:
         return any(isinstance(each, AttemptFailed) and each.then == "exhausted" for each in self.of(ref, "probe"))

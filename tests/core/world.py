@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from core.judge import Judge
 from core.order import Tree
 from countermand.coordinator.core import Decision, Plan, decide, pending_commands, wake_at
+from countermand.coordinator.core.approvals import open_approvals
 from countermand.coordinator.core.events import (
     CancelRequested,
     CommandUnroutable,
@@ -31,7 +32,7 @@ from countermand.coordinator.core.state import Ask, Saga, SagaState, Wait
 from countermand.schemas.definition import COORDINATOR, Definition
 from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import CommandMessage, Failed, Rejected, ReplyMessage, ReplyOutcome, Succeeded
-from countermand.schemas.operations import Operation, ResumeSaga, RetryStep
+from countermand.schemas.operations import DecideApproval, Operation, ResumeSaga, RetryStep
 
 SAGA_ID = "order-1"
 START_MS = 1_700_000_000_000
@@ -55,6 +56,7 @@ class World:
         self.now_ms = START_MS
         self.records: list[Record] = []
         self.decisions: list[Decision] = []
+        self.events: list[SagaEvent] = []
         self.sent: dict[Attempt, CommandMessage] = {}
         self._tree = Tree(self.plan.definition)
         self._judge = Judge(self.plan, self._tree)
@@ -83,6 +85,7 @@ class World:
         self.saga = decision.saga
         self.records += decision.records
         self.decisions.append(decision)
+        self.events.append(event)
         for command in self.pending:
             self.sent[command.step, command.direction, command.attempt] = command
         return decision
@@ -204,7 +207,7 @@ class World:
             late = self._late()
             if self.state.paused is not None:
                 self.operate(ResumeSaga())
-            elif not self._goes_well():
+            elif not self.goes_well():
                 if late is None:
                     return taken
                 self.reply(late, RESULT)
@@ -219,9 +222,15 @@ class World:
         taken = 0
         while not self.state.ended and taken < self._patience:
             stuck = self.state.stuck
+            asked = open_approvals(self.state)
             if self.state.paused is not None:
                 self.operate(ResumeSaga())
-            elif not self._goes_well():
+            elif asked and not self.state.halted:
+                ref, approval = next(iter(asked.items()))
+                self.operate(DecideApproval(ref, "approved", approval.digest, roles=approval.roles), actor="bob")
+                if ref in open_approvals(self.state):
+                    self.wake()  # It was too late.
+            elif not self.goes_well():
                 assert stuck is not None, "waits for a person, and doesn't say for what"
                 step = self.plan.step(stuck.step or "")
                 editable = step is not None and step.participant != COORDINATOR and self.state.phase == "running"
@@ -241,7 +250,7 @@ class World:
         marks = self.state.marks if not self.state.ended else {}
         return {ref: mark for ref, mark in marks.items() if isinstance(mark, Wait) and mark.status == "open"}
 
-    def _goes_well(self) -> bool:
+    def goes_well(self) -> bool:
         """A good answer, an event that is waited for, or what is due; false if there is none of them."""
         if self.pending:
             self.reply(self.pending[0], RESULT)

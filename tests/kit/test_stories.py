@@ -174,7 +174,7 @@ def test_a_trouble_that_never_happens_fails_the_story() -> None:
 
 def test_names_are_checked_where_they_are_written() -> None:
     """A step that isn't there, a duration that is none, effects that nobody looks at."""
-    with pytest.raises(ValueError, match="trade@1 has no step 'pya'; did you mean 'pay'"):
+    with pytest.raises(ValueError, match="trade@1 has no node 'pya'; did you mean 'pay'"):
         given(trade, ORDER).rejects("pya")
     with pytest.raises(ValueError, match="'soon'"):
         given(trade, ORDER).advance("soon")

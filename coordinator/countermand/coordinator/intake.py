@@ -57,6 +57,7 @@ from countermand.schemas.messages import (
     UndoBody,
     WatchMessage,
 )
+from countermand.schemas.operations import MigrateSaga
 from countermand.wire import Delivery
 
 _sorted_encoder = msgspec.json.Encoder(order="sorted")
@@ -71,7 +72,8 @@ class Item(msgspec.Struct):
     """One event on its way through the one path.
 
     `again` says that this event may have been committed before without having been published: then everything that it
-    may have left unsent is sent once more. `start` names the definition that a start asks for.
+    may have left unsent is sent once more. `start` names the definition that a start asks for, `to_version` the version
+    that a migration goes over to.
     """
 
     saga_id: str
@@ -81,6 +83,7 @@ class Item(msgspec.Struct):
     start: StartMessage | None = None
     delivery: Delivery | None = None
     guard: bool = False
+    to_version: int | None = None
 
 
 class LockAsked(msgspec.Struct, frozen=True):
@@ -246,7 +249,16 @@ def _request_item(delivery: Delivery, request: SagaRequest) -> Item:
         again=delivery.redelivered,
         start=request if isinstance(request, StartMessage) else None,
         delivery=delivery,
+        to_version=_version_to_go_to(request),
     )
+
+
+def _version_to_go_to(request: SagaRequest) -> int | None:
+    match request:
+        case OperateMessage(operation=MigrateSaga(version=version)):
+            return version
+        case _:
+            return None
 
 
 def _operation_maker(event_id: str, request: OperateMessage) -> Callable[[int], SagaEvent]:

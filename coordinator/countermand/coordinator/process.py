@@ -22,7 +22,7 @@ from countermand.coordinator.core.children import refuse_parent
 from countermand.coordinator.core.commands import Tiding, pending_tidings
 from countermand.coordinator.core.decide import refuse_unknown
 from countermand.coordinator.core.draft import Addressed, Parts
-from countermand.coordinator.core.events import CommandUnroutable, ParentRequested
+from countermand.coordinator.core.events import CommandUnroutable, OperationRequested, ParentRequested
 from countermand.coordinator.core.journal import ParentAsked, Record, ReplyIgnored, SagaEnded, StepAsked, WaitBegun
 from countermand.coordinator.core.state import EVERYTHING, NotLoaded, Saga
 from countermand.coordinator.core.turning import outcome_of
@@ -156,6 +156,7 @@ class OnePath:
                 step.plan, step.plans = None, {}
                 if step.loaded is not None:
                     step.plan = await self._definitions.plan(step.loaded.saga.state.definition_hash)
+                    await self._find_targets(step, step.loaded.saga.state.definition.partition("@")[0])
                     return
                 for item in step.items:
                     if item.start is not None:
@@ -164,6 +165,12 @@ class OnePath:
                 return
             except StoreUnavailable as error:
                 await self.wait_for_store(error)
+
+    async def _find_targets(self, step: Step, name: str) -> None:
+        """The plans of the versions that migrations of a saga are to go over to."""
+        for item in step.items:
+            if item.to_version is not None:
+                step.plans[id(item)] = await self._definitions.plan_named(name, item.to_version)
 
     # --- decide
 
@@ -201,14 +208,17 @@ class OnePath:
         step.again = step.again or any(item.again for item in step.items)
         for item in step.items:
             event = item.event(self._clock.now_ms())
-            plan = step.plan or step.plans.get(id(item))
+            named = step.plans.get(id(item))
+            plan = step.plan or named
+            if isinstance(event, OperationRequested):
+                event = msgspec.structs.replace(event, target=named)
             if plan is None:
                 answers = self._without_plan(step, item)
             else:
                 decision: Decision = decide(plan, step.saga, event)
                 answers = decision.answers
                 step.saga = decision.saga
-                step.plan = step.plan or (plan if step.saga is not None else None)
+                step.plan = _plan_after(step.saga, plan, named)
                 step.records += decision.records
                 step.parts |= decision.parts
             step.answers += answers
@@ -407,6 +417,13 @@ class OnePath:
         self._counters.count("store_unavailable")
         log.warning("store_unavailable", error=str(error))
         await asyncio.sleep(STORE_PAUSE_S)
+
+
+def _plan_after(saga: Saga | None, plan: Plan, named: Plan | None) -> Plan | None:
+    """The plan of a saga once decided: another one, if that was a migration; none, if there is no saga."""
+    if saga is None:
+        return None
+    return named if named is not None and saga.state.definition_hash == named.hash else plan
 
 
 def _to_send(plan: Plan, saga: Saga, records: Sequence[Record] | None) -> tuple[list[CommandMessage], list[Tiding]]:

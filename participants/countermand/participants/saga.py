@@ -143,7 +143,8 @@ def saga(
         if findings := errors(lint(definition)):
             raise _unsound(findings, definition, trace, place)
         lines = {name: trace.lines.get(name, place) for name in _names(definition)}
-        return Saga(_read_back(definition, place), input_type, outcome_type, trace.result_types, lines)
+        children = tuple(dict.fromkeys(trace.children))
+        return Saga(_read_back(definition, place), input_type, outcome_type, trace.result_types, lines, children)
 
     return write_down
 

@@ -126,6 +126,9 @@ def child(
         timeout_ms=None if timeout is None else duration_at("child()", "timeout", timeout),
     )
     claimed(trace, "child()", node.name)
+    trace.result_types[node.name] = outcome
+    if isinstance(definition, Saga):
+        trace.children.append(definition)
     trace.add(Leaf(node))
     return trace.value(place(f"steps{key_text(node.name)}", shape_of(outcome, line), trace.opened))
 

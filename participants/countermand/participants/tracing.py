@@ -62,6 +62,8 @@ class Trace:
         self.pivot_passed = False
         # The declared type of each step's result: a document doesn't say it.
         self.result_types: dict[str, Any] = {}
+        # The sagas that this one starts, where they were given as such.
+        self.children: list[Any] = []
         # Where each named node was written.
         self.lines: dict[str, str] = {}
         self._root = Region("the saga", "")

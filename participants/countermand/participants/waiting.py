@@ -64,6 +64,7 @@ def wait_for(
     deadline_ms = duration_at("wait_for()", "deadline", deadline)
     key_template = None if key is None else template_of(key, shape_of(str | int, line), "wait_for().key")
     node = WaitNode(claimed(trace, "wait_for()", name or event_name), event_name, deadline_ms, key_template)
+    trace.result_types[node.name] = type_
     pending = Pending(node, line)
     trace.add(pending)
     home = (*trace.opened, pending.outcome)

@@ -18,7 +18,7 @@ class Saga(Generic[In, Out]):
     """A saga that has been written down. Made by `@saga`.
 
     `definition` is the document as a value, `document` its canonical bytes, `hash` its identity; `lines` says where
-    each named node was written (`file:line`).
+    each named node was written (`file:line`), `children` are the sagas that it starts, where it was given them.
     """
 
     def __init__(
@@ -28,6 +28,7 @@ class Saga(Generic[In, Out]):
         outcome_type: Any,
         result_types: Mapping[str, Any] = MappingProxyType({}),
         lines: Mapping[str, str] = MappingProxyType({}),
+        children: "tuple[Saga[Any, Any], ...]" = (),
     ) -> None:
         self.definition = definition
         self.document = canonical(definition)
@@ -36,6 +37,7 @@ class Saga(Generic[In, Out]):
         self.outcome_type = outcome_type
         self._result_types = result_types
         self.lines = lines
+        self.children = children
 
     @property
     def name(self) -> str:

@@ -134,6 +134,21 @@ def extend(by: str | None, to: str | None, **shared: Any) -> None:
     operate(Asked(**shared), extension(by, to))
 
 
+@click.command(epilog=FILTERS)
+@acting_options
+@click.option("--to", "version", type=click.IntRange(1), required=True, metavar="VERSION", help="The other version.")
+def migrate(version: int, **shared: Any) -> None:
+    """Move a saga on hold (paused or stuck) to another version of its definition.
+
+    Shows what it would mean, node by node, and asks; with --yes it doesn't ask, with --dry-run it does nothing. What is
+    done stays done, and is undone as the version said that did it. A saga that the version doesn't fit is refused.
+    """
+    from countermand.coordinator.cli.migrating import migrate as carry_out
+    from countermand.coordinator.cli.operating import Asked
+
+    carry_out(Asked(**shared), version)
+
+
 @click.command()
 @acting_options
 @click.option("--confirm", default=None, metavar="SAGA_ID", help="The id once more, where nobody can be asked.")

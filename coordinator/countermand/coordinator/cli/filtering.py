@@ -14,9 +14,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 WHERE_HELP = """\b
 Conditions, separated by spaces, that must all hold:
   phase:compensating    definition:order or order@3
-  stuck:any or a cause  step:ship   error:timed_out
+  stuck:any or a cause  step:ship (any item's, too)  error:timed_out
   tag:vip  hold:paused  age:>2h  age:<30m
   since:>1d (stuck or paused for)  updated:>1h (unchanged for)
+  approval:any or a role that may decide  assignee:alice
 A value with spaces is quoted: error:"no money"."""
 
 

@@ -22,6 +22,19 @@ def joined(parts: list[str], width: int) -> Iterator[Text]:
         yield flat(line)
 
 
+def command_lines(command: str, width: int, indent: int) -> Iterator[Text]:
+    """A command line to copy: where it has to be broken, a shell reads the parts as one."""
+    line = " " * indent
+    for index, part in enumerate(command.split(" --")):
+        word = part if index == 0 else f" --{part}"
+        if len(line) + len(word) + len(" \\") > width and index > 0:
+            yield flat(f"{line} \\")
+            line = " " * 2 * indent + word.lstrip()
+        else:
+            line += word
+    yield flat(line)
+
+
 def wrapped(text: str, width: int, *, indent: int = 0, hang: int = 0, style: str = "") -> Iterator[Text]:
     """The text on as many lines as it takes, the first one indented, the others by `hang` more."""
     # What participants and operators wrote may hold line ends and control characters.

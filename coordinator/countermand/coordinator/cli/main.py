@@ -43,6 +43,8 @@ class Countermand(FailingInWords):
         "Sagas": {
             "apply": ("applying:apply", "Register definitions: files in JSON or YAML, sagas in Python."),
             "start": ("starting:start", "Start a saga, and wait for its outcome if you like."),
+            "signal": ("happening:signal", "Tell one saga that something happened."),
+            "events": ("happening:events", "Publish an event to every saga that waits for it."),
         },
         "Look": {
             "list": ("listing:list_", "List sagas, newest first."),
@@ -54,6 +56,7 @@ class Countermand(FailingInWords):
                 "definitions:definitions",
                 "List the registered definitions; print, draw, compare or check some.",
             ),
+            "approvals": ("approvals:approvals", "List what waits for a person's decision; look at it, and decide."),
             "locks": ("locks:locks", "List the locks that sagas hold or wait for; show one."),
             "participants": ("participants:participants", "List the participants: queues, processes, what is wrong."),
         },
@@ -65,6 +68,7 @@ class Countermand(FailingInWords):
             "pause": ("acting:pause", "Ask for nothing more, until it is resumed."),
             "resume": ("acting:resume", "Go on with a paused saga."),
             "extend": ("acting:extend", "Give a saga more time before its deadline."),
+            "migrate": ("acting:migrate", "Move a saga on hold to another version of its definition."),
             "abandon": ("acting:abandon", "End a saga as it is, and undo nothing."),
         },
         "Servers": {

@@ -14,7 +14,7 @@ from countermand.coordinator.operate.story import Story
 from countermand.coordinator.operate.tree import Line
 
 NAME_WIDTH_MAX: Final = 30
-WORDS_WIDTH_MAX: Final = 30  # Longer ones stand below their line.
+WORDS_WIDTH_MAX: Final = 32  # Longer ones stand below their line, unless the terminal is wide.
 LANE_WIDTH_MIN: Final = 8  # Below that it shows nothing.
 LANE_WIDTH_MAX: Final = 72  # Wider than that, the eye loses the line.
 INDENT: Final = 2
@@ -56,8 +56,9 @@ def timeline(story: Story, width: int, glyphs: Glyphs) -> Iterator[Text]:
     shown = [(line, _name(line, glyphs)) for line in story.lines]
     shortest = len(glyphs.undo) + len(" undo") + INDENT
     name_width = min(NAME_WIDTH_MAX, max(shortest, *(len(name) for line, name in shown if line.sort != "label")))
+    longest = min(max(WORDS_WIDTH_MAX, width * 2 // 5), width - shortest - GAP)
     words = [len(line.lane.words) for line, _ in shown]
-    words_width = max(len("state"), *(each for each in words if each <= WORDS_WIDTH_MAX), 0)
+    words_width = max(len("state"), *(each for each in words if each <= longest), 0)
     tries_width = max(5, *(len(_tries(line, glyphs)) for line, _ in shown))
     lane_width = min(LANE_WIDTH_MAX, width - name_width - words_width - tries_width - 3 * GAP)
     # What became of a step says more than when: on a narrow terminal the picture gives way to the words.
@@ -100,7 +101,9 @@ def _line(
 
 def _notes(line: Line, story: Story, width: int) -> Iterator[Text]:
     told = line.lane
-    said = [*_links(line.step)] if line.sort == "node" else []
+    for link in _links(line.step) if line.sort == "node" else ():
+        yield from wrapped(link, width, indent=INDENT * (line.depth + 2), style="dim")
+    said: list[str] = []
     if told.error is not None and told.status not in ("succeeded", "settled", "skipped"):
         said.append(f"{told.error}: {told.reason}" if told.reason else told.error)
     if told.next is not None and not _answers_by_itself(line):

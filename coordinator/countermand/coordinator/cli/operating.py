@@ -13,6 +13,7 @@ import msgspec
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.output import harmless_json, print_json, quiet_logging, say, tell
 from countermand.coordinator.core.operations import remaining_effects
+from countermand.coordinator.core.possible import summed
 from countermand.coordinator.core.state import Saga
 from countermand.coordinator.operate.acting import Act, ask, follow
 from countermand.coordinator.operate.durations import milliseconds
@@ -26,6 +27,7 @@ from countermand.schemas.operations import (
     ACTOR_MAX,
     WHY_MAX,
     AbandonSaga,
+    DecideApproval,
     ExtendDeadline,
     Operation,
     OperationBody,
@@ -60,16 +62,20 @@ def operate(asked: Asked, operation: Operation) -> None:
         raise click.UsageError("say which saga: its id, or --where with a filter for many")
     if not asked.reason.strip() or len(asked.reason) > WHY_MAX:
         raise click.UsageError(f"--reason: expected 1 to {WHY_MAX} characters")
-    try:
-        # As the coordinator will read it: what it can't read would be answered by nobody.
-        msgspec.json.decode(msgspec.json.encode(operation), type=OperationBody)
-    except msgspec.ValidationError as error:
-        raise click.UsageError(f"{name_of(operation)}: {error}") from error
+    checked_operation(operation)
     if asked.where is None:
         sys.exit(asyncio.run(_operate_one(asked, operation)))
     from countermand.coordinator.cli.operating_many import operate_many
 
     sys.exit(operate_many(asked, operation))
+
+
+def checked_operation(operation: Operation) -> None:
+    """Refuses what the coordinator couldn't read: it would be answered by nobody."""
+    try:
+        msgspec.json.decode(msgspec.json.encode(operation), type=OperationBody)
+    except msgspec.ValidationError as error:
+        raise click.UsageError(f"{name_of(operation)}: {error}") from error
 
 
 def extension(by: str | None, to: str | None) -> Operation:
@@ -116,24 +122,31 @@ async def _operate_one(asked: Asked, operation: Operation) -> int:
         # Of a saga that has ended the coordinator says so, whatever was typed.
         if isinstance(operation, AbandonSaga) and not saga.state.ended and not _is_confirmed(saga, asked):
             return exits.REFUSED
-        key = asked.key or new_secret()
-        try:
-            async with Requests(settings.amqp_url, Topology(settings.prefix)) as requests:
-                act = await ask(
-                    requests,
-                    saga_id,
-                    operation,
-                    actor=actor_of(asked, settings),
-                    reason=asked.reason,
-                    request_id=key,
-                    expected_version=saga.state.version if asked.expect is None else asked.expect,
-                )
-        except NoAnswer as error:
-            tell(f"{error}; it may be carried out all the same. Repeating the command with --key {key} counts once")
-            return exits.UNREACHABLE
-        return await _tell(store, saga, operation, act, asked)
+        return await carry_out(store, settings, saga, operation, asked)
     finally:
         await store.close()
+
+
+async def carry_out(store: RedisSagaStore, settings: Settings, saga: Saga, operation: Operation, asked: Asked) -> int:
+    """Asks the coordinators, and tells what came of it; the exit code. `saga` is the one that was looked at."""
+    key = asked.key or new_secret()
+    # A decision is bound to what was shown, whatever else has happened to the saga meanwhile.
+    looked_at = None if isinstance(operation, DecideApproval) else saga.state.version
+    try:
+        async with Requests(settings.amqp_url, Topology(settings.prefix)) as requests:
+            act = await ask(
+                requests,
+                saga.state.saga_id,
+                operation,
+                actor=actor_of(asked, settings),
+                reason=asked.reason,
+                request_id=key,
+                expected_version=looked_at if asked.expect is None else asked.expect,
+            )
+    except NoAnswer as error:
+        tell(f"{error}; it may be carried out all the same. Repeating the command with --key {key} counts once")
+        return exits.UNREACHABLE
+    return await _tell(store, saga, operation, act, asked)
 
 
 def _is_confirmed(saga: Saga, asked: Asked) -> bool:
@@ -141,12 +154,12 @@ def _is_confirmed(saga: Saga, asked: Asked) -> bool:
     typed = asked.confirmed
     if typed is None and sys.stdin.isatty():
         say(f"abandoning {saga_id} undoes nothing. What remains:", err=True)
-        for effect in remaining_effects(saga.state) or ("nothing was done yet",):
+        for effect in summed(remaining_effects(saga.state)) or ("nothing was done yet",):
             say(f"  {effect}", err=True)
         typed = click.prompt("type the saga's id to abandon it", err=True)
     if typed == saga_id:
         return True
-    remaining = ", ".join(remaining_effects(saga.state)) or "nothing"
+    remaining = ", ".join(summed(remaining_effects(saga.state))) or "nothing"
     tell(f"not abandoned: --confirm must be the saga's id, {saga_id}. What would remain: {remaining}")
     return False
 

@@ -67,6 +67,8 @@ def _tell_preview(preview: bulk.Preview, words: str, operation: Operation, asked
     tell(f"{len(preview.chosen)} of them: {name_of(operation)}, {asked.rate:g} a second")
     for refused in preview.refused:
         tell(f"{refused.count} of them not ({refused.code}): {refused.problem}")
+    for note, count in preview.notes.items():
+        tell(f"  {note} ({counted(count, 'saga')})")
     samples = ", ".join(saga.state.saga_id for saga in preview.chosen[:5])
     if samples:
         tell(f"such as {samples}")

@@ -94,13 +94,13 @@ def _cells(row: dict[str, Any]) -> tuple[Text, ...]:
     if holds:
         state += Text(f", {' and '.join(holds)}", style="bold red" if row["stuck"] else "bold")
     on = ": ".join(part for part in (row["stuck_step"], row["stuck_error"] or row["stuck"]) if part)
-    total = "?" if row["steps_total"] is None else row["steps_total"]
+    standing, total = ("?" if row[name] is None else row[name] for name in ("steps_standing", "steps_total"))
     return (
         Text(row["saga_id"]),
         Text(row["definition"]),
         state,
         Text(printable(on)),
-        Text(f"{row['steps_standing']}/{total}"),
+        Text(f"{standing}/{total}" if (standing, total) != ("?", "?") else "many"),
         Text(short(row["age_ms"])),
     )
 

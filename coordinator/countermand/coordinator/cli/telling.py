@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Group
 from rich.text import Text
 
+from countermand.coordinator.cli.approval_table import approval_lines
 from countermand.coordinator.cli.gantt import glyphs_for
-from countermand.coordinator.cli.lines import flat, joined, wrapped
+from countermand.coordinator.cli.lines import command_lines, flat, joined, wrapped
 from countermand.coordinator.cli.moments import ahead, clock, moment, span
 from countermand.coordinator.cli.node_lines import INDENT, timeline
 from countermand.coordinator.cli.output import printable
 from countermand.coordinator.operate.document import payloads_of
-from countermand.coordinator.operate.node_stories import ApprovalStory
 from countermand.coordinator.operate.story import Story
 
 if TYPE_CHECKING:
@@ -89,24 +89,10 @@ def _approvals(story: Story, width: int) -> Iterator[Text]:
         yield Text()
         yield Text(f"APPROVAL {approval.step}: given up {left}", style="bold magenta")
         yield from approval_lines(approval, story.now_ms, width, lines_max=SHOWN_LINES_MAX)
-        yield from _command(story.decide_command(approval), width)
+        yield from command_lines(story.decide_command(approval, "approve"), width, INDENT)
     if len(story.approvals) > APPROVALS_SHOWN:
         more = len(story.approvals) - APPROVALS_SHOWN
-        yield flat(f"and {more:,} more: countermand approvals list --where ...", "dim")
-
-
-def approval_lines(approval: ApprovalStory, now_ms: int, width: int, *, lines_max: int | None = None) -> Iterator[Text]:
-    """Who may decide what, in full: a decision is bound to the digest of what is shown here."""
-    yield from wrapped(f"may decide  {approval.who}", width, indent=INDENT, hang=12)
-    if approval.escalate_ms is not None:
-        also = f"role {approval.escalate_to}, too, {ahead(approval.escalate_ms, now_ms)}"
-        yield from wrapped(f"later       {also}", width, indent=INDENT, hang=12)
-    shown = json.dumps(json.loads(bytes(approval.shows)), indent=2, ensure_ascii=False).splitlines()
-    for number, line in enumerate(shown[:lines_max]):
-        yield flat(f"{' ' * INDENT}{'is shown    ' if number == 0 else ' ' * 12}{line}")
-    if lines_max is not None and len(shown) > lines_max:
-        yield flat(f"{' ' * INDENT}{' ' * 12}… {len(shown) - lines_max} lines more", "dim")
-    yield flat(f"{' ' * INDENT}digest      {approval.digest}", "dim")
+        yield flat(f"and {more:,} approvals more, see --output json", "dim")
 
 
 # --- why it is stuck, and what can be done
@@ -135,18 +121,5 @@ def _possible(story: Story, width: int) -> Iterator[Text]:
         return
     yield Text("what you can do now", style="bold")
     for choice in story.possible:
-        yield from _command(choice.command, width)
+        yield from command_lines(choice.command, width, INDENT)
         yield from wrapped(choice.effect, width, indent=3 * INDENT, style="dim")
-
-
-def _command(command: str, width: int) -> Iterator[Text]:
-    """A command line to copy: where it has to be broken, a shell reads the parts as one."""
-    line = " " * INDENT
-    for index, part in enumerate(command.split(" --")):
-        word = part if index == 0 else f" --{part}"
-        if len(line) + len(word) + len(" \\") > width and index > 0:
-            yield flat(f"{line} \\")
-            line = " " * 2 * INDENT + word.lstrip()
-        else:
-            line += word
-    yield flat(line)

@@ -24,7 +24,7 @@ from countermand.coordinator.core.events import (
     WatchRequested,
 )
 from countermand.coordinator.core.evolve import wake_at
-from countermand.coordinator.core.frontier import Due, backward_frontier, forward_frontier
+from countermand.coordinator.core.frontier import Due, backward_frontier, forward_frontier, in_vain
 from countermand.coordinator.core.journal import (
     ChildAsked,
     CompensationStarted,
@@ -41,7 +41,7 @@ from countermand.coordinator.core.operations import operate, told_before
 from countermand.coordinator.core.phases import PHASES
 from countermand.coordinator.core.plan import Plan
 from countermand.coordinator.core.rendering import render
-from countermand.coordinator.core.settle import settle_reply, settle_unroutable, time_out
+from countermand.coordinator.core.settle import ask_probes, settle_reply, settle_unroutable, time_out, to_be_probed
 from countermand.coordinator.core.state import Saga, StuckCause, TrackStatus
 from countermand.coordinator.core.turning import end, outcome_of, pivot_stands, stick, turn
 from countermand.schemas.codec import encode
@@ -273,6 +273,7 @@ def _advance(draft: Draft) -> None:
         meet_waits(draft)
     if draft.state.paused is not None:
         return
+    ask_probes(draft)
     turn_for_parent(draft)
     turn_later = draft.state.turn
     if draft.state.phase == "running" and turn_later is not None and pivot_stands(draft.plan, draft.state) == "ahead":
@@ -373,8 +374,15 @@ def _stick_again(draft: Draft) -> None:
         direction, track = step.newest
         cause = _CAUSES.get((direction, track.status))
         # What was given up in a part that goes back waits for its compensation.
-        if cause is not None and (direction == "undo" or not draft.going_back(ref)):
+        if cause is None or to_be_probed(draft, ref, step):
+            continue
+        if direction == "undo" or not draft.going_back(ref):
             draft.add(SagaStuck(cause, ref, track.error or ""))
+            return
+    for ref, mark in draft.state.marks.items():
+        spot = draft.plan.spot(ref)
+        if spot is not None and in_vain(spot, mark) and not draft.going_back(ref):
+            draft.add(SagaStuck("forward_rejected", ref, "waited in vain"))
             return
 
 

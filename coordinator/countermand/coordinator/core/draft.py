@@ -16,9 +16,6 @@ from countermand.schemas.messages import Answer, ReplyMessage
 # A participant gone wild can repeat itself for ever; a history that people read can't. Beyond this many replies that
 # changed nothing, they are counted by the coordinator's metrics only.
 IGNORED_REPLIES_MAX = 100
-# A state holds no more steps and other nodes that are over than this: beyond it they are put away beside it, so that
-# what an event costs doesn't grow with what the saga has done.
-OVER_MAX = 32
 
 
 class Addressed(msgspec.Struct, frozen=True):
@@ -115,7 +112,10 @@ class Draft:
 
     def ask(self, step: StepNode, ref: str, direction: Direction, attempt: int) -> None:
         """Asks for one attempt of a step."""
-        self.add(StepAsked(ref, direction, attempt, self.at_ms + step.timeout_for(direction)))
+        known = self.state.steps.get(ref)
+        route = None if known is None or direction != "undo" else known.route
+        timeout_ms = step.timeout_for(direction) if route is None else route.undo_timeout_ms
+        self.add(StepAsked(ref, direction, attempt, self.at_ms + timeout_ms))
 
     def leave_behind(self, version: int) -> None:
         """Goes on past a version that the saga may once have had: nothing of before is to look newer than this."""
@@ -164,15 +164,16 @@ class Draft:
         state = self.state
         # What the frames have not been led past yet has to stay: without a walk they stand still.
         walked = state.paused is None and not state.halted and not state.confirming
-        if len(state.steps) > OVER_MAX and walked:
+        over_max = self.plan.over_max
+        if len(state.steps) > over_max and walked:
             # The pivot stays: whether the saga may turn back is asked of it all the time.
             over = {ref: step for ref, step in state.steps.items() if step.over and ref != self.plan.pivot}
-            if len(over) > OVER_MAX:
+            if len(over) > over_max:
                 self.parts.steps.update(over)
                 steps = {ref: step for ref, step in state.steps.items() if ref not in over}
                 self._state = state = replace(state, steps=steps)
                 self._saga = replace(self.saga, steps={**self.saga.steps, **over})
-        if len(state.marks) > OVER_MAX:
+        if len(state.marks) > over_max:
             passed = {ref: state.marks[ref] for ref in self._passed if ref in state.marks}
             self.parts.marks.update(passed)
             marks = {ref: mark for ref, mark in state.marks.items() if ref not in passed}

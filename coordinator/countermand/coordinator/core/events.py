@@ -5,6 +5,7 @@
 
 import msgspec
 
+from countermand.coordinator.core.plan import Plan
 from countermand.coordinator.core.state import Ask
 from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import ReplyMessage
@@ -63,7 +64,10 @@ class WatchRequested(msgspec.Struct, frozen=True):
 
 
 class OperationRequested(msgspec.Struct, frozen=True):
-    """What an operator asks for. `content` is a digest by which a repeated request is recognised."""
+    """What an operator asks for. `content` is a digest by which a repeated request is recognised.
+
+    `target` is the version that a migration is to go over to; null if there is none.
+    """
 
     event_id: str
     at_ms: int
@@ -74,6 +78,7 @@ class OperationRequested(msgspec.Struct, frozen=True):
     content: str
     expected_version: int | None = None
     reply_to: str | None = None
+    target: Plan | None = None
 
 
 class ParentRequested(msgspec.Struct, frozen=True):

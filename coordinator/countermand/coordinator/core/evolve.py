@@ -28,6 +28,7 @@ from countermand.coordinator.core.journal import (
     ReplyIgnored,
     RetryGranted,
     SagaEnded,
+    SagaMigrated,
     SagaPaused,
     SagaReleased,
     SagaResumed,
@@ -68,7 +69,7 @@ from countermand.coordinator.core.state import (
     Wait,
 )
 from countermand.schemas.errors import InvariantViolated
-from countermand.schemas.identifiers import Direction
+from countermand.schemas.identifiers import Direction, step_name
 
 # Enough to recognise a request that is repeated within any sensible time; the history keeps them all.
 OPERATIONS_KEPT: Final = 64
@@ -131,6 +132,8 @@ def evolve(state: SagaState | None, entry: JournalEntry, at_ms: int) -> SagaStat
         case DeadlineExtended(deadline_ms=deadline_ms):
             paused = None if state.paused is None else replace(state.paused, clock_ms=at_ms)
             return replace(state, deadline_ms=deadline_ms, paused=paused)
+        case SagaMigrated():
+            return _migrated(state, entry)
         case SignalKept(request_id=request_id, name=name, wait=wait):
             kept = (*state.kept, Kept(request_id, name, wait))
             return replace(state, signals=(*state.signals, request_id), kept=kept)
@@ -362,6 +365,29 @@ def _later(mark: Mark, by_ms: int) -> Mark:
     if isinstance(mark, Wait | Sleep | Approval) and mark.status == "open":
         return replace(mark, until_ms=mark.until_ms + by_ms)
     return mark
+
+
+def _migrated(state: SagaState, entry: SagaMigrated) -> SagaState:
+    gone = set(entry.forgotten)
+    # Of a rejected one nothing was done: it is asked for again as the other version says.
+    steps = {
+        ref: replace(step, route=step.route or entry.routes.get(step_name(ref)))
+        if step.do.status != "rejected"
+        else step
+        for ref, step in state.steps.items()
+        if ref not in gone
+    }
+    steps |= {name: StepState(Track("skipped", 0)) for name in entry.exempt}
+    routes = {step.route for step in steps.values() if step.route is not None and step.route.compensated}
+    return replace(
+        state,
+        definition=entry.definition,
+        definition_hash=entry.definition_hash,
+        steps=steps,
+        marks={ref: mark for ref, mark in state.marks.items() if ref not in gone},
+        frames={},  # They are those of the other tree; the evidence leads to the place in this one.
+        undo_routes=tuple(sorted({f"{route.participant}/{route.action}" for route in routes})),
+    )
 
 
 def _parent_asked(state: SagaState, entry: ParentAsked) -> SagaState:

@@ -165,6 +165,8 @@ class _Walk:
                 return self._loop(spot, place, concurrency, count, back=False)
             case ((WaitNode() | SleepNode() | ApprovalNode()), _) if mark.status == "open":  # type: ignore[union-attr]
                 return False
+            case _ if in_vain(spot, mark):
+                return False
             case _:
                 branch = branch_of(spot, mark)
                 return branch is None or self.forwards(branch, place)
@@ -265,6 +267,15 @@ class _Walk:
         else:
             self._frames[key] = frame
         return over
+
+
+def in_vain(spot: Spot, mark: Mark | None) -> bool:
+    """Whether a node was waited for in vain, and has no branch for that: there is no way on from it."""
+    match mark:
+        case Wait(status="missed") | Approval(status="denied" | "timed_out"):
+            return not spot.children
+        case _:
+            return False
 
 
 def branch_of(spot: Spot, mark: Mark) -> Spot | None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from countermand.coordinator.core.state import StuckCause
+from countermand.coordinator.core.state import Route, StuckCause
 from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import Failure, Phase
 
@@ -262,6 +262,24 @@ class DeadlineExtended(Entry, frozen=True, tag="deadline_extended"):
     deadline_ms: int
 
 
+class SagaMigrated(Entry, frozen=True, tag="saga_migrated"):
+    """The saga goes on under another version of its definition.
+
+    `routes` are, by the step's name, how the former version undoes what it did, where the other one does it otherwise;
+    what had been sent to the steps `inputs_kept` stands beside the state. `forgotten` are instances of nodes that the
+    other version doesn't have, `exempt` steps that it has and that the saga does without.
+    """
+
+    definition: str
+    definition_hash: str
+    former: str
+    former_hash: str
+    routes: dict[str, Route] = {}
+    inputs_kept: tuple[str, ...] = ()
+    forgotten: tuple[str, ...] = ()
+    exempt: tuple[str, ...] = ()
+
+
 class SignalKept(Entry, frozen=True, tag="signal_kept"):
     """An event has come, for one wait only if `wait` names it."""
 
@@ -327,6 +345,7 @@ JournalEntry = (
     | SagaPaused
     | SagaResumed
     | DeadlineExtended
+    | SagaMigrated
     | SignalKept
     | WatcherAdded
     | ReplyIgnored

@@ -26,6 +26,7 @@ from countermand.coordinator.core.journal import (
     SagaResumed,
     StepSkipped,
 )
+from countermand.coordinator.core.migrating import migrate, weigh_migration
 from countermand.coordinator.core.plan import Plan
 from countermand.coordinator.core.refusal import Refusal
 from countermand.coordinator.core.state import DONE, UNDONE, SagaState, Scoped, Track
@@ -71,14 +72,32 @@ def operate(draft: Draft, event: OperationRequested) -> bool:
         draft.answer(event.reply_to, told)
         return False
     refusal = _refused_unweighed(draft.state, event)
+    if isinstance(event.operation, MigrateSaga):
+        return _migrate(draft, event, event.operation, refusal)
     weighed = refusal or weigh(draft.plan, draft.state, event.operation, draft.at_ms, event.actor)
     if isinstance(weighed, Target):
         weighed = _payload_refused(draft, weighed, event.operation) or weighed
     if isinstance(weighed, Refusal):
-        refused = Refused(event.request_id, weighed.code, weighed.problem, draft.state.saga_id)
-        draft.answer(event.reply_to, refused)
+        _refuse(draft, event, weighed)
         return False
     _carry_out(draft, weighed, event)
+    return True
+
+
+def _refuse(draft: Draft, event: OperationRequested, refusal: Refusal) -> None:
+    refused = Refused(event.request_id, refusal.code, refusal.problem, draft.state.saga_id)
+    draft.answer(event.reply_to, refused)
+
+
+def _migrate(draft: Draft, event: OperationRequested, operation: MigrateSaga, refusal: Refusal | None) -> bool:
+    weighed = refusal or weigh_migration(draft.plan, event.target, draft.saga, operation.version)
+    if isinstance(weighed, Refusal):
+        _refuse(draft, event, weighed)
+        return False
+    if event.target is None:
+        raise InvariantViolated("a migration was let pass without the other version")
+    draft.add(_audit(Target(), event))
+    migrate(draft, event.target, weighed)
     return True
 
 
@@ -355,7 +374,8 @@ def _retry_whole(draft: Draft) -> None:
     for ref, known in list(draft.state.steps.items()):
         direction, track = known.newest
         done = direction == "do" and track.status == "succeeded" and not draft.going_back(ref)
-        if track.status == "asked" or done:
+        # A turn at a limit that another version had, before a migration, is asked for by nobody any more.
+        if draft.plan.step(ref) is not None and (track.status == "asked" or done):
             draft.add(RetryGranted(ref, direction))
             draft.ask(draft.plan.steps[step_name(ref)], ref, direction, track.attempt + 1)
 

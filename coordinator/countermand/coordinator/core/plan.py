@@ -1,6 +1,6 @@
 """A definition made ready to run: a tree of spots, looked up by name, its templates compiled, once per definition."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +32,9 @@ from countermand.schemas.template import Path, Template, compile_definition, com
 
 # The first step of a saga whose definition limits how many run at once.
 LIMIT_STEP: Final = "countermand_limit"
+# A state holds no more steps and other nodes that are over than this: beyond it they are put away beside it, so that
+# what an event costs doesn't grow with what the saga has done.
+OVER_MAX: Final = 32
 # Children and locks answer by themselves, however late. Should a message of theirs be lost for good, asking again at
 # this pace finds out.
 OWN_TIMEOUT_MS: Final = 6 * 60 * 60 * 1000
@@ -86,10 +89,12 @@ class Plan:
     """A sound definition, compiled. Immutable; shared by all of its sagas.
 
     `steps` is everything that is asked for, by name: of participants, and (children, locks) of the coordinator itself.
+    `over_max` is the size of a state, see `OVER_MAX`.
     """
 
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, *, over_max: int = OVER_MAX) -> None:
         self.definition = definition
+        self.over_max = over_max
         self.hash = definition_hash(definition)
         self.label = definition.label
         self.root = _grown(_with_limit(definition))
@@ -163,17 +168,36 @@ class Plan:
             UnresolvedPath: names the first missing field.
         """
         given = {step_name(ref): msgspec.json.decode(result)}
-        self._read_of(step_name(ref)).render(saga_id=saga_id, input=None, results=given)
+        self.reads_of(step_name(ref)).render(saga_id=saga_id, input=None, results=given)
 
-    def _read_of(self, name: str) -> Template:
+    def reads_of(self, name: str, readers: Collection[str] | None = None) -> Template:
+        """What others surely read of a node's result: all of them, or those that are named, and the outcome."""
         target = self.spots[name]
         # A reader outside of a loop around the step sees a list, of which this is one entry only.
-        readers = [
+        templates = [
             template
             for spot, template in self._readers
             if target.loops == (() if spot is None else spot.loops[: len(target.loops)])
+            and (readers is None or spot is None or spot.name in readers)
         ]
-        return _paths(readers, lambda path: path.root == "steps" and path.step == name)
+        return _paths(templates, lambda path: path.root == "steps" and path.step == name)
+
+    def input_reads_of(self, readers: Collection[str]) -> Template:
+        """What the nodes that are named, where a saga surely comes by, and the outcome read of the input."""
+        templates = [
+            template for spot, template in self._readers if spot is None or (spot.certain and spot.name in readers)
+        ]
+        return _paths(templates, lambda path: path.root == "input")
+
+    def results_read_by(self, readers: Collection[str]) -> set[str]:
+        """The nodes whose results the nodes that are named, or the outcome, may read."""
+        return {
+            path.step
+            for spot, template in self._readers
+            if spot is None or spot.name in readers
+            for _, path in template.references
+            if path.root == "steps" and path.step is not None
+        }
 
 
 def places(place: str) -> list[str]:

@@ -4,7 +4,6 @@ An operation is listed exactly if `operations.weigh` lets it pass; an extension 
 """
 
 import itertools
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, assert_never
 
@@ -80,8 +79,8 @@ def _candidates(plan: Plan, state: SagaState, at_ms: int) -> list[Operation]:
     # Of steps in a loop, those that something is known of.
     known = [ref for ref, step in state.steps.items() if ref not in plan.steps and not step.over]
     named = [name for name in plan.steps if plan.step(name) is not None]
-    waited = [stuck_on] if stuck_on is not None and plan.step(stuck_on) is None and plan.spot(stuck_on) else []
-    names = sorted([*waited, *named, *known[:INSTANCES_MAX]], key=lambda name: name != stuck_on)
+    waited = [stuck_on] if stuck_on is not None and plan.spot(stuck_on) is not None else []
+    names = dict.fromkeys([*waited, *named, *known[:INSTANCES_MAX]])
     decisions: list[Operation] = [
         DecideApproval(ref, decision, mark.digest, roles=mark.roles)
         for ref, mark in open_approvals(state).items()
@@ -159,12 +158,12 @@ def _effect_of_compensation(plan: Plan, state: SagaState) -> str:
 
 
 def summed(effects: Iterable[str]) -> list[str]:
-    """Effects that remain, those of a loop's items together: `ask_quote: done (87 items)`."""
-    counts: Counter[str] = Counter()
+    """Effects that remain, those of a loop's items together: `ask_quote[…]: done (87 items)`."""
+    together: dict[str, list[str]] = {}
     for effect in effects:
         ref, _, how = effect.partition(": ")
-        counts[effect if not step_place(ref) else f"{step_name(ref)}[…]: {how}"] += 1
-    return [f"{text} ({count:,} items)" if "[…]" in text else text for text, count in counts.items()]
+        together.setdefault(f"{step_name(ref)}[…]: {how}" if step_place(ref) else effect, []).append(effect)
+    return [each[0] if len(each) == 1 else f"{text} ({len(each):,} items)" for text, each in together.items()]
 
 
 def _by_step(refs: Sequence[str]) -> list[str]:

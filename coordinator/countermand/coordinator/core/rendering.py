@@ -109,11 +109,9 @@ class _Reader:
         if isinstance(target.node, ScopeNode):
             mark = self._saga.mark(ref)
             failure = mark.failure if isinstance(mark, Scoped) else None
-            return {
-                "failed": failure is not None,
-                "code": None if failure is None else failure.code,
-                "reason": None if failure is None else failure.reason,
-                "step": None if failure is None else failure.step,
-            }
+            if failure is None:
+                return {"failed": False}
+            told = {"code": failure.code, "reason": failure.reason, "step": failure.step}
+            return {"failed": True, **{field: text for field, text in told.items() if text is not None}}
         result = self._saga.result(ref)
         return _ABSENT if result is None else msgspec.json.decode(result)

@@ -16,7 +16,7 @@ from countermand.coordinator.core.journal import (
     StepSucceeded,
 )
 from countermand.coordinator.core.retry import delay_ms, may_retry
-from countermand.coordinator.core.state import OPEN, StuckCause, Track
+from countermand.coordinator.core.state import OPEN, StepState, StuckCause, Track
 from countermand.coordinator.core.turning import fail, stick
 from countermand.schemas.definition import COORDINATOR, StepNode
 from countermand.schemas.identifiers import Direction, command_id, step_name
@@ -247,7 +247,22 @@ def _probe(draft: Draft, step: StepNode, ref: str) -> None:
     before = draft.state.steps[ref].probe
     if before is not None:
         draft.add(RetryGranted(ref, "probe"))
-    draft.ask(step, ref, "probe", 1 if before is None else before.attempt + 1)
+    if draft.state.paused is None:  # Else it is asked when the saga goes on.
+        draft.ask(step, ref, "probe", 1 if before is None else before.attempt + 1)
+
+
+def to_be_probed(draft: Draft, ref: str, known: StepState) -> bool:
+    """Whether an action was given up in doubt, and the question what became of it has still to be asked."""
+    step = draft.plan.step(ref)
+    in_doubt = known.undo is None and known.do.status == "unknown" and known.probe is None
+    return step is not None and in_doubt and step.on_unknown == "probe" and not draft.going_back(ref)
+
+
+def ask_probes(draft: Draft) -> None:
+    """Asks what could not be asked while the saga was paused."""
+    for ref, known in list(draft.state.steps.items()):
+        if to_be_probed(draft, ref, known):
+            _probe(draft, draft.plan.steps[step_name(ref)], ref)
 
 
 def _doubted(draft: Draft, step: StepNode, ref: str, failed: Failed) -> None:

@@ -275,6 +275,8 @@ class SagaState(msgspec.Struct, frozen=True, array_like=True):
     steps whose compensation was skipped or settled by a person, `confirming` those that were done and that are asked
     about again, after a loss of state, before the saga goes on.
 
+    `undo_routes` (`participant/action`) are the compensations that former versions of the definition ask for.
+
     `steps` and `marks` are what is known of the definition's nodes, by name and place (`ask_quote[17]`); of a large
     saga those that are over are put away, beside the state.
     """
@@ -310,6 +312,7 @@ class SagaState(msgspec.Struct, frozen=True, array_like=True):
     parent: Parent | None = None
     by_hand: tuple[str, ...] = ()
     confirming: tuple[str, ...] = ()
+    undo_routes: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:

@@ -14,7 +14,7 @@ from countermand.coordinator.operate.requests import Requests
 from countermand.coordinator.ports import SagaStore
 from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import Accepted, OperateMessage, Refused
-from countermand.schemas.operations import CompensateSaga, DecideApproval, Operation, RetryStep, name_of
+from countermand.schemas.operations import CompensateSaga, DecideApproval, MigrateSaga, Operation, RetryStep, name_of
 
 POLL_S: Final = 0.1
 
@@ -93,6 +93,9 @@ def effect_of(before: Saga, now: Saga, operation: Operation) -> Effect:
         decided = now.state.marks.get(operation.step)
         status = decided.status if isinstance(decided, Approval) else operation.decision
         text = f"{operation.step} is {status}; {_state_in_words(now)}"
+        return Effect("took_effect", text, stuck=now.state.stuck is not None)
+    if isinstance(operation, MigrateSaga):
+        text = f"it is a saga of {now.state.definition}; {_state_in_words(now)}"
         return Effect("took_effect", text, stuck=now.state.stuck is not None)
     if not isinstance(operation, RetryStep):
         return Effect("took_effect", _state_in_words(now), stuck=now.state.stuck is not None)

@@ -12,18 +12,20 @@ from typing import Final
 
 import msgspec
 
-from countermand.coordinator.core import Plan
-from countermand.coordinator.core.operations import weigh
+from countermand.coordinator.core.compatibility import Comparison
+from countermand.coordinator.core.migrating import Incompatible
+from countermand.coordinator.core.operations import Target, weigh
 from countermand.coordinator.core.refusal import Refusal
 from countermand.coordinator.core.state import Saga
 from countermand.coordinator.operate.acting import Act, Effect, ask, effect_of
 from countermand.coordinator.operate.filters import Filter
+from countermand.coordinator.operate.migrating import Versions
 from countermand.coordinator.operate.requests import Requests
 from countermand.coordinator.operate.selecting import select
 from countermand.coordinator.ports import SagaStore
 from countermand.schemas.errors import BrokerUnavailable
 from countermand.schemas.messages import Accepted
-from countermand.schemas.operations import Operation
+from countermand.schemas.operations import MigrateSaga, Operation
 
 LOADED_AT_ONCE: Final = 200  # A round trip each; large enough to be few, small enough to be quick.
 IN_FLIGHT_MAX: Final = 64  # What a stop has to wait for.
@@ -40,12 +42,16 @@ class Refused(msgspec.Struct):
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """What a run would do. `more` says that still more sagas match than the limit lets in."""
+    """What a run would do. `more` says that still more sagas match than the limit lets in.
+
+    `notes` are what a migration would mean, each with the number of sagas of which it is true.
+    """
 
     matching: int
     more: bool
     chosen: tuple[Saga, ...]
     refused: tuple[Refused, ...]
+    notes: dict[str, int] = {}
 
 
 class Unanswered(msgspec.Struct, frozen=True):
@@ -98,21 +104,26 @@ async def preview(store: SagaStore, filter_: Filter, operation: Operation, *, li
         raise ValueError("where: an empty filter would mean every saga; name a condition")
     at_ms = await store.now_ms()
     selection = await select(store, filter_, limit=limit, at_ms=at_ms)
-    plans: dict[str, Plan | None] = {}
+    versions = Versions(store)
     chosen: list[Saga] = []
     refused: dict[str, Refused] = {}
+    notes: dict[str, int] = {}
     for first in range(0, len(selection.sagas), LOADED_AT_ONCE):
         part = selection.sagas[first : first + LOADED_AT_ONCE]
         for (_, version), loaded in zip(part, await store.load([saga_id for saga_id, _ in part]), strict=True):
             if loaded is None:
                 continue
             saga = loaded.saga
-            refusal = await _refusal(store, plans, saga, version, operation, at_ms)
-            if refusal is None:
-                chosen.append(saga)
-            else:
-                refused.setdefault(refusal.code, Refused(refusal.code, refusal.problem)).count += 1
-    return Preview(len(selection.sagas), selection.more, tuple(chosen), tuple(refused.values()))
+            weighed = await _weighed(versions, saga, version, operation, at_ms)
+            if isinstance(weighed, Refusal):
+                # A version doesn't fit sagas for different reasons, each of which is worth knowing.
+                group = weighed.problem if isinstance(weighed, Incompatible) else weighed.code
+                refused.setdefault(group, Refused(weighed.code, weighed.problem)).count += 1
+                continue
+            chosen.append(saga)
+            for note in weighed.notes if isinstance(weighed, Comparison) else ():
+                notes[str(note)] = notes.get(str(note), 0) + 1
+    return Preview(len(selection.sagas), selection.more, tuple(chosen), tuple(refused.values()), notes)
 
 
 def report_on(chosen: Sequence[Saga]) -> Report:
@@ -213,22 +224,20 @@ async def effects(
     return found
 
 
-async def _refusal(
-    store: SagaStore, plans: dict[str, Plan | None], saga: Saga, version: int, operation: Operation, at_ms: int
-) -> Refusal | None:
+async def _weighed(
+    versions: Versions, saga: Saga, version: int, operation: Operation, at_ms: int
+) -> Target | Comparison | Refusal:
     state = saga.state
     if state.version != version:
         return Refusal("version_conflict", "the saga has moved on since it was chosen")
+    if isinstance(operation, MigrateSaga):
+        return await versions.weigh(saga, operation.version)
     if state.ended:
         return Refusal("wrong_phase", f"the saga is {state.phase}; nothing can be changed any more")
-    if state.definition_hash not in plans:
-        definition = await store.definition(state.definition_hash)
-        plans[state.definition_hash] = None if definition is None else Plan(definition)
-    plan = plans[state.definition_hash]
+    plan = await versions.plan(state.definition_hash)
     if plan is None:
         return Refusal("unknown_definition", f"the definition {state.definition} is not in the store")
-    weighed = weigh(plan, state, operation, at_ms)
-    return weighed if isinstance(weighed, Refusal) else None
+    return weigh(plan, state, operation, at_ms)
 
 
 def _count(report: Report, result: Result) -> None:

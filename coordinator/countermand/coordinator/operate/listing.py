@@ -6,16 +6,16 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from countermand.coordinator.core.state import SagaState, StepState
+from countermand.coordinator.core.state import SagaState
 from countermand.coordinator.operate.filters import Filter
 from countermand.coordinator.operate.matching import is_indexed, matches, query_for
+from countermand.coordinator.operate.progress import Progress, progress_of
 from countermand.coordinator.ports import Place, SagaStore
 from countermand.coordinator.store.indexes import stuck_code
 from countermand.schemas.envelope import timestamp
 
 # A page looks at no more sagas than this, even where only the sagas themselves know whether they match: about a second.
 LOOKED_AT_MAX: Final = 10_000
-UNDONE_STATUSES: Final = ("succeeded", "settled")  # A compensation that was skipped leaves the effect in place.
 PART: Final = 500  # So many are taken at once where most of them will not match.
 
 _CURSOR = re.compile(r"([0-9]{1,15})\.([A-Za-z0-9][A-Za-z0-9._:\-]{0,127})\Z")
@@ -73,8 +73,8 @@ async def page(
     if len(found) > limit:
         found = found[:limit]
         place = Place(found[-1].started_ms, found[-1].saga_id)
-    totals = await _steps_total(store, found)
-    rows = tuple(summary(state, totals.get(state.definition_hash), at_ms) for state in found)
+    come = await progress_of(store, found)
+    rows = tuple(summary(state, progress, at_ms) for state, progress in zip(found, come, strict=True))
     return Listed(rows, None if place is None else _cursor(place), looked_at, met, at_ms)
 
 
@@ -85,7 +85,7 @@ async def why_nothing(store: SagaStore, filter_: Filter, listed: Listed) -> Noth
     return NothingFound(sum(census.phases.values()), alone, listed.met)
 
 
-def summary(state: SagaState, steps_total: int | None, at_ms: int) -> dict[str, Any]:
+def summary(state: SagaState, progress: Progress, at_ms: int) -> dict[str, Any]:
     """One saga of a list, ready for JSON. Ages are in milliseconds."""
     stuck = state.stuck
     return {
@@ -97,9 +97,9 @@ def summary(state: SagaState, steps_total: int | None, at_ms: int) -> dict[str, 
         "stuck_step": None if stuck is None else stuck.step,
         "stuck_error": None if stuck is None else stuck_code(state, stuck) or None,
         "stuck_since": None if stuck is None else timestamp(stuck.since_ms),
-        "steps_done": sum(step.do.status in ("succeeded", "skipped") for step in state.steps.values()),
-        "steps_standing": sum(_stands(step) for step in state.steps.values()),
-        "steps_total": steps_total,
+        "steps_done": progress.done,
+        "steps_standing": progress.standing,
+        "steps_total": progress.total,
         "tags": list(state.tags),
         "version": state.version,
         "started": timestamp(state.started_ms),
@@ -107,22 +107,6 @@ def summary(state: SagaState, steps_total: int | None, at_ms: int) -> dict[str, 
         "ended": None if state.ended_ms is None else timestamp(state.ended_ms),
         "age_ms": max(0, at_ms - state.started_ms),
     }
-
-
-def _stands(step: StepState) -> bool:
-    """Whether a step was done, and has not been undone."""
-    undone = step.undo is not None and step.undo.status in UNDONE_STATUSES
-    return step.do.status in ("succeeded", "skipped") and not undone
-
-
-async def _steps_total(store: SagaStore, states: list[SagaState]) -> dict[str, int]:
-    """How many steps a definition has, by its hash; nothing for one that the store has lost."""
-    totals: dict[str, int] = {}
-    for identity in {state.definition_hash for state in states}:
-        definition = await store.definition(identity)
-        if definition is not None:
-            totals[identity] = sum(1 for _ in definition.steps())
-    return totals
 
 
 def _cursor(place: Place) -> str:

@@ -8,6 +8,8 @@ import structlog
 
 from countermand.coordinator.intake import incoming
 from countermand.coordinator.operate.reaching import CONNECT_TIMEOUT_S, reach_broker
+from countermand.schemas.coordinating import write_event
+from countermand.schemas.coordination import EventMessage
 from countermand.schemas.envelope import read_answer, write_request
 from countermand.schemas.errors import BrokerUnavailable, MalformedMessage
 from countermand.schemas.identifiers import inbox_key
@@ -68,14 +70,17 @@ class Requests:
         await self._consumer.close()
         await self._publisher.close()
 
-    async def ask(self, request: RequestMessage, *, key: str) -> Answer:
-        """The coordinators' answer; `key` is the saga's id or the definition's name.
+    async def ask(self, request: RequestMessage | EventMessage, *, key: str) -> Answer:
+        """The coordinators' answer; `key` is the saga's id, the definition's name or the id of the event's mailbox.
 
         Raises:
             BrokerUnavailable: nobody answered in time. The request may have been carried out all the same; asking
                 again with the same ids is safe.
         """
-        envelope = write_request(request, source="/cli")
+        if isinstance(request, EventMessage):
+            envelope = write_event(request, source="/cli")
+        else:
+            envelope = write_request(request, source="/cli")
         message = Message(
             exchange=self._topology.inbox_exchange,
             routing_key=inbox_key(key),

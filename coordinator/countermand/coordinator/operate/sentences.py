@@ -14,6 +14,7 @@ from countermand.coordinator.core.journal import (
     ReplyIgnored,
     RetryGranted,
     SagaEnded,
+    SagaMigrated,
     SagaPaused,
     SagaReleased,
     SagaResumed,
@@ -31,7 +32,7 @@ from countermand.coordinator.core.possible import summed
 from countermand.coordinator.operate.node_sentences import of_a_node
 from countermand.coordinator.operate.reading import CAUSES_IN_WORDS
 from countermand.schemas.envelope import timestamp
-from countermand.schemas.identifiers import Direction
+from countermand.schemas.identifiers import Direction, step_name
 from countermand.schemas.messages import Failure
 
 _FAILED: Final = {"failed": "failed", "timed_out": "was not answered in time", "unroutable": "found no queue"}
@@ -81,6 +82,8 @@ def sentence(entry: JournalEntry) -> str:
             return f"the saga was paused by {actor}"
         case SagaResumed(deadline_ms=deadline_ms):
             return "the saga was resumed" + (f"; its deadline is {timestamp(deadline_ms)}" if deadline_ms else "")
+        case SagaMigrated(definition=definition, former=former):
+            return f"the saga went over from {former} to {definition}{_kept(entry)}"
         case SignalKept(name=name, wait=wait):
             return f"the signal {name} was kept" if wait is None else f"the event {name} has come, for {wait}"
         case WatcherAdded(queue=queue):
@@ -90,6 +93,17 @@ def sentence(entry: JournalEntry) -> str:
             return _ENDED.get(phase, phase) + (f"; its outcome can't be made: {problem}" if problem else "") + left
         case _:
             return of_a_node(entry)
+
+
+def _kept(entry: SagaMigrated) -> str:
+    """What a saga keeps of the version that it went over from, and what it leaves there."""
+    said = ""
+    if entry.routes:
+        said += f"; {', '.join(entry.routes)}: undone as the former one says"
+    if entry.inputs_kept:
+        said += f"; {', '.join(entry.inputs_kept)}: what was sent is kept"
+    gone = dict.fromkeys(map(step_name, entry.forgotten))
+    return said + (f"; {', '.join(gone)}: left behind" if gone else "")
 
 
 def because(failure: Failure) -> str:

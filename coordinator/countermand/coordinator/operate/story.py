@@ -105,9 +105,9 @@ class Story(msgspec.Struct, frozen=True):
         """How long it took, or has been taking."""
         return (self.ended_ms or self.now_ms) - self.started_ms
 
-    def decide_command(self, approval: ApprovalStory) -> str:
-        """The command line that approves; the one that denies is the same but for the word."""
-        return decide_command(self.saga_id, approval, "approve")
+    def decide_command(self, approval: ApprovalStory, verb: str) -> str:
+        """The command line that decides an approval: `verb` is approve or deny."""
+        return decide_command(self.saga_id, approval, verb)
 
 
 def tell(

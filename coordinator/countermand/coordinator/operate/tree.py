@@ -236,7 +236,7 @@ def _kind_first(node: Node, lane: LaneStory) -> LaneStory:
     kind = kind_of(node)
     if lane.status not in _ABSENT and kind not in ("for each", "scope"):
         return lane
-    words = f"{kind}: {lane.words}" if lane.words else kind
+    words = f"{kind}{':' if kind != 'scope' else ''} {lane.words}".rstrip()
     return msgspec.structs.replace(lane, words=words)
 
 

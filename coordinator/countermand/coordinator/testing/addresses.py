@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from countermand.coordinator.core.plan import Plan, Spot
+from countermand.coordinator.core.plan import LIMIT_STEP, Plan, Spot, places
 from countermand.schemas.definition import ChildNode, Definition, Node
 from countermand.schemas.identifiers import step_name, step_place
 
@@ -92,6 +92,14 @@ class Library:
         spot = None if plan is None else _spot(plan, last)
         return None if plan is None or spot is None else Known(plan.definition, spot, last)
 
+    def scopes_around(self, address: str) -> list[str]:
+        """The addresses of the scopes around a node, in its own saga."""
+        known = self.find(address)
+        prefix, _, ref = address.rpartition(SEPARATOR)
+        around = places(step_place(ref))
+        scopes = () if known is None else known.spot.scopes
+        return [f"{prefix}{SEPARATOR if prefix else ''}{name}{''.join(around[:depth])}" for name, depth in scopes]
+
     def names(self) -> list[str]:
         """Every address, without places."""
         return list(self._names(self._plans[0], ""))
@@ -100,15 +108,15 @@ class Library:
         """Why an address stands for nothing."""
         names = self.names()
         near = difflib.get_close_matches(address, names, n=1)
-        if _bare(address) in names:
-            return f"{self.main.label} has no {address!r}; it stands inside so many for-eachs as it has places"
+        if bare(address) in names:
+            return f"{self.main.label} has no node {address!r}; it stands inside so many for-eachs as it has places"
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
-        return f"{self.main.label} has no {address!r}; {hint}"
+        return f"{self.main.label} has no node {address!r}; {hint}"
 
     def _names(self, plan: Plan, prefix: str) -> list[str]:
         found: list[str] = []
         for name, spot in plan.spots.items():
-            if name == step_name(name) and not name.startswith("countermand"):
+            if name != LIMIT_STEP:
                 found.append(prefix + name)
             child = self._child(spot.node) if isinstance(spot.node, ChildNode) else None
             # A saga that is its own child would never end here.
@@ -128,7 +136,8 @@ class Library:
 _DEPTH_MAX: Final = 4
 
 
-def _bare(address: str) -> str:
+def bare(address: str) -> str:
+    """The address without any places."""
     return SEPARATOR.join(map(step_name, address.split(SEPARATOR)))
 
 

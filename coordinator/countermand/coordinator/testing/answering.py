@@ -1,6 +1,6 @@
 """Participants that answer by themselves, for stories that are told without real ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -32,6 +32,26 @@ class ExampleResults(Protocol):
     """A saga that knows its steps' types can say what a result looks like."""
 
     def example_results(self) -> Mapping[str, bytes]: ...
+
+
+@runtime_checkable
+class Parent(Protocol):
+    """A saga that knows the sagas that it starts."""
+
+    @property
+    def children(self) -> Sequence[SagaDocument]: ...
+
+
+def with_children(saga: SagaDocument, children: Sequence[SagaDocument] | None) -> tuple[SagaDocument, ...]:
+    """A saga and these children; null: those that it knows of, and theirs."""
+    if children is not None:
+        return (saga, *children)
+    found = [saga]
+    for each in found:
+        # A child may be known by several parents.
+        known = {other.document for other in found}
+        found += [child for child in (each.children if isinstance(each, Parent) else ()) if child.document not in known]
+    return tuple(found)
 
 
 class ExampleParticipant:

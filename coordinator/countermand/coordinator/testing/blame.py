@@ -5,10 +5,11 @@ from typing import Any, Final
 
 import msgspec
 
+from countermand.coordinator.testing.addresses import Library
 from countermand.coordinator.testing.cast import Touch
-from countermand.coordinator.testing.effects import Effects, in_words, together
+from countermand.coordinator.testing.effects import Effects, in_words, reverse, together
 from countermand.coordinator.testing.play import Played
-from countermand.schemas.definition import StepNode
+from countermand.schemas.definition import ChildNode, Node, StepNode
 from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import Rejected, Succeeded
 
@@ -28,17 +29,31 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Judge:
-    """Knows what a saga does when all goes well: `all_done` are its effects then, `nets` those of each step."""
+    """Knows what a saga does when all goes well: `all_done` are its effects then.
 
-    def __init__(
-        self, steps: Mapping[str, StepNode], all_done: Effects | None, nets: Mapping[str, Effects] | None
-    ) -> None:
-        self._steps = steps
+    It learns what each step does from the plays in which nothing happens to it.
+    """
+
+    def __init__(self, library: Library, all_done: Effects | None) -> None:
+        self._library = library
         self._all_done = all_done
-        self._nets = nets
+        self._base: frozenset[str] | None = None
+        self._nets: dict[str, Effects] = {}
+
+    def learn(self, played: Played) -> None:
+        """Takes what its steps did for what they do. What is known already stands."""
+        if played.verdict is None or played.verdict.phase != "completed":
+            return
+        if self._all_done is None:
+            self._all_done = played.changed
+        if self._base is None:
+            self._base = played.standing
+        for step, net in played.nets.items():
+            if step in played.standing:
+                self._nets.setdefault(step, net)
 
     def fault(self, played: Played) -> Fault | None:
-        """What is wrong; null if all is done, or all undone."""
+        """What is wrong; null if all is done, or all undone. A scope that failed is undone for itself."""
         verdict = played.verdict
         if verdict is None:
             return Fault("never comes to rest", self._restless(played))
@@ -49,7 +64,7 @@ class Judge:
         completed = verdict.phase == "completed"
         if completed and self._all_done is None:
             return None
-        wanted = (self._all_done or {}) if completed else {}
+        wanted = self._wanted(played) if completed else {}
         if played.changed == wanted:
             return None
         found = f"{verdict.phase}, but did {in_words(played.changed)}" + (
@@ -57,23 +72,29 @@ class Judge:
         )
         return Fault(found, self._blamed(played, completed))
 
+    def _wanted(self, played: Played) -> Effects:
+        """All that is done when all goes well, but for the steps that this saga did not do, and those it did beside."""
+        base = played.standing if self._base is None else self._base
+        missing = (reverse(self._nets.get(step, {})) for step in sorted(base - played.standing))
+        nets = played.nets
+        more = (self._nets.get(step, nets.get(step, {})) for step in sorted(played.standing - base))
+        return together(self._all_done or {}, *missing, *more)
+
     def _blamed(self, played: Played, completed: bool) -> Mapping[str, str]:
-        if not completed:
-            return {step: self._left_behind(played, step) for step, net in played.nets.items() if net}
-        if self._nets is None:
-            return {}
-        known = {step: self._nets.get(step, {}) for step in played.nets}
-        return {
-            step: _too_much_or_little(played, step, net, known[step])
-            for step, net in played.nets.items()
-            if net != known[step]
-        }
+        standing = played.standing if completed else frozenset()
+        blamed: dict[str, str] = {}
+        for step, net in played.nets.items():
+            if step not in standing and net:
+                blamed[step] = self._left_behind(played, step)
+            elif step in standing and net != self._nets.get(step, net):
+                blamed[step] = _too_much_or_little(played, step, net, self._nets[step])
+        return blamed
 
     def _left_behind(self, played: Played, step: str) -> str:
         done, undone = _changed(played, step, "do"), _changed(played, step, "undo")
         rejected = [each for each in _touches(played, step, "do") if isinstance(each.answer, Rejected) and each.changed]
         undos = _touches(played, step, "undo")
-        node = self._steps[step]
+        known = self._library.find(step)
         if rejected:
             return (
                 f"it said no after it had done {in_words(done)}: say no before the first effect, or do the effect in "
@@ -81,7 +102,7 @@ class Judge:
             )
         if _repeated(played, step, "do"):
             return _RUN_AGAIN.format(what="its handler", effect=in_words(done))
-        if not undos and not node.can_be_undone:
+        if not undos and known is not None and not _can_be_undone(known.node):
             return (
                 f"it did {in_words(done)} and has no compensation, but the saga can still turn back after it: give it "
                 "one, or put it after the pivot"
@@ -120,6 +141,10 @@ class Judge:
     def _restless(self, played: Played) -> Mapping[str, str]:
         last = played.touches[-1] if played.touches else None
         return {} if last is None else {last.step: "it is asked again and again, and never succeeds"}
+
+
+def _can_be_undone(node: Node) -> bool:
+    return isinstance(node, StepNode | ChildNode) and node.kind == "compensatable" and node.compensation
 
 
 _RUN_AGAIN: Final = (

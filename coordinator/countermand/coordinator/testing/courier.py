@@ -24,7 +24,7 @@ from countermand.coordinator.testing.troubles import (
 from countermand.schemas.coordination import LOCK_ACTION
 from countermand.schemas.definition import COORDINATOR
 from countermand.schemas.envelope import Envelope, write_command, write_reply
-from countermand.schemas.messages import CommandMessage, Failed, Rejected, ReplyMessage, ReplyOutcome
+from countermand.schemas.messages import CommandMessage, Failed, Rejected, ReplyMessage, ReplyOutcome, Succeeded
 from countermand.schemas.topology import DELIVERY_LIMIT
 
 RESTART_MS: Final = 500  # How long a process that crashed is away.
@@ -57,6 +57,7 @@ class Courier:
         self._note = note
         self._take = take
         self._knows = knows
+        self._locks: set[str] = set()
         self._held: list[CommandMessage] = []
         self._late: list[ReplyMessage] = []
 
@@ -69,6 +70,8 @@ class Courier:
         """The coordinator has sent a command."""
         what = named(command.step, command.direction)
         attempt = "" if command.attempt == 1 else f", attempt {command.attempt}"
+        if command.participant == COORDINATOR and command.action == LOCK_ACTION:
+            self._locks.add(command.command_id)
         if command.participant != COORDINATOR or command.direction != "do" or attempt:
             # That a lock or a child is asked for is told where the saga decides it.
             self._note("coordinator", f"asks {_asked(command)} for {what}{attempt}", command.saga_id)
@@ -91,7 +94,10 @@ class Courier:
         """Somebody has answered a command."""
         what = named(reply.step, reply.direction)
         replayed = " (from its records)" if reply.replayed else ""
-        self._note(reply.participant, f"answers {what}: {outcome_in_words(reply.outcome)}{replayed}", reply.saga_id)
+        said = f"answers {what}: {outcome_in_words(reply.outcome)}{replayed}"
+        if reply.command_id in self._locks and isinstance(reply.outcome, Succeeded):
+            said = f"grants {what}"
+        self._note(reply.participant, said, reply.saga_id)
         trouble = self._trouble(reply, REPLY_WAYS)
         if trouble is not None:
             self._note("trouble", f"{what}: {trouble.words}", reply.saga_id)

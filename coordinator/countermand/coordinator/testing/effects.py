@@ -57,6 +57,11 @@ def together(*parts: Mapping[str, Any]) -> Effects:
     return total
 
 
+def reverse(changed: Mapping[str, Any]) -> Effects:
+    """What takes the changes back."""
+    return {name: (change[1], change[0]) if isinstance(change, tuple) else -change for name, change in changed.items()}
+
+
 def in_words(effects: Mapping[str, Any]) -> str:
     """`held +5000, shelf -2`."""
     return ", ".join(_one(name, change) for name, change in effects.items()) or "nothing"

@@ -1,5 +1,7 @@
 """What happens at a saga's nodes, for the timeline: branches, waits, approvals, locks, scopes, children."""
 
+from typing import Final
+
 from countermand.coordinator.core.journal import (
     ApprovalAsked,
     ApprovalDecided,
@@ -18,9 +20,11 @@ from countermand.coordinator.core.journal import (
     WaitBegun,
     WaitTimedOut,
 )
-from countermand.coordinator.operate.durations import in_words
+from countermand.coordinator.operate.durations import in_words, short
 from countermand.coordinator.operate.node_sentences import of_a_node
 from countermand.coordinator.operate.sentences import because
+
+_SECOND_MS: Final = 1_000
 
 
 def node_words(entry: JournalEntry, at_ms: int) -> str | None:
@@ -55,4 +59,5 @@ def node_words(entry: JournalEntry, at_ms: int) -> str | None:
 
 
 def _left(until_ms: int, at_ms: int) -> str:
-    return in_words(max(0, until_ms - at_ms))
+    left_ms = max(0, until_ms - at_ms)
+    return short(left_ms) if left_ms >= _SECOND_MS else in_words(left_ms)

@@ -11,6 +11,8 @@ from countermand.coordinator.testing.timeline import COLUMNS, Happening, written
 
 STEP_COLUMNS_MAX: Final = 24
 TROUBLE_COLUMNS_MAX: Final = 36
+# One mistake shows in many cases; nobody reads more of them.
+ROWS_MAX: Final = 40
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -27,17 +29,18 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What came of all cases. `complete` is false if it stopped at a number of findings."""
+    """What came of all cases. `complete` is false if it stopped at a number of findings; `notes`: what wasn't tried."""
 
     label: str
     cases: int
     findings: tuple[Finding, ...]
     complete: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def smallest(self) -> Finding | None:
         """The finding with the shortest timeline."""
-        return min(self.findings, key=lambda each: (len(each.case.troubles), len(each.happenings)), default=None)
+        return min(self.findings, key=lambda each: (each.case.weight, len(each.happenings)), default=None)
 
     @property
     def why(self) -> dict[str, list[str]]:
@@ -57,8 +60,9 @@ class Report(msgspec.Struct, frozen=True):
         tried = f"{self.label}: {self.cases} cases" + ("" if self.complete else ", then stopped")
         smallest = self.smallest
         if smallest is None:
-            return f"{tried}; each ended all done or all undone"
-        lines = [f"{tried}; {len(self.findings)} ended neither all done nor all undone", "", *self._table(), ""]
+            return "\n".join((f"{tried}; each ended all done or all undone", *self._noted()))
+        found = f"{tried}; {len(self.findings)} ended neither all done nor all undone"
+        lines = [found, *self._noted(), "", *self._table(), ""]
         for step, reasons in self.why.items():
             for reason in reasons:
                 lines += textwrap.wrap(f"{step}: {reason}.", COLUMNS, subsequent_indent="  ")
@@ -75,9 +79,12 @@ class Report(msgspec.Struct, frozen=True):
         if self.findings:
             raise AssertionError(self.text)
 
+    def _noted(self) -> list[str]:
+        return [line for note in self.notes for line in textwrap.wrap(f"- {note}", COLUMNS, subsequent_indent="  ")]
+
     def _table(self) -> list[str]:
         rows = [("step", "trouble", "found")]
-        rows += [(each.case.step, each.case.words, each.fault.found) for each in self.findings]
+        rows += [(each.case.step, each.case.words, each.fault.found) for each in self.findings[:ROWS_MAX]]
         widths = (
             min(max(len(row[0]) for row in rows), STEP_COLUMNS_MAX),
             min(max(len(row[1]) for row in rows), TROUBLE_COLUMNS_MAX),
@@ -89,4 +96,6 @@ class Report(msgspec.Struct, frozen=True):
             for number in range(max(map(len, cells))):
                 parts = [cell[number] if number < len(cell) else "" for cell in cells]
                 lines.append(f"{parts[0]:<{widths[0]}}  {parts[1]:<{widths[1]}}  {parts[2]}".rstrip())
+        if len(self.findings) > ROWS_MAX:
+            lines.append(f"… and {len(self.findings) - ROWS_MAX} more")
         return lines

@@ -30,7 +30,7 @@ class SagaWorld:
         saga: SagaDocument,
         value: object,
         *,
-        children: Sequence[SagaDocument] = (),
+        children: Sequence[SagaDocument] | None = None,
         saga_id: str | None = None,
         tags: tuple[str, ...] = (),
     ) -> Story:

@@ -375,7 +375,7 @@ def given(
     *,
     participants: Participants = (),
     effects: Look | None = None,
-    children: Sequence[SagaDocument] = (),
+    children: Sequence[SagaDocument] | None = None,
     seed: int = 0,
     saga_id: str = SAGA_ID,
     tags: tuple[str, ...] = (),
@@ -383,8 +383,8 @@ def given(
     """Begins the story of one saga with this input.
 
     `participants` are real ones, or a function that opens them; steps of others answer by themselves, with an example
-    of their result. `effects` says how to look at what was done. `children` are the sagas that it starts; one that
-    isn't given answers by itself, too. The same `seed` gives the same story.
+    of their result. `effects` says how to look at what was done. `children` are the sagas that it starts, unless given
+    those that it knows of; others answer by themselves, too. The same `seed` gives the same story.
     """
     home = Home(participants, effects, seed)
     return Story(saga, value, home=home, saga_id=saga_id, tags=tags, children=children)

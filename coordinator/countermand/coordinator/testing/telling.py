@@ -19,15 +19,14 @@ from countermand.coordinator.core.journal import (
 )
 from countermand.coordinator.operate.durations import milliseconds
 from countermand.coordinator.testing.addresses import Library, is_meant
-from countermand.coordinator.testing.answering import SagaDocument
+from countermand.coordinator.testing.answering import SagaDocument, with_children
 from countermand.coordinator.testing.effects import Effects, difference, look
 from countermand.coordinator.testing.home import Home, loop_runs
 from countermand.coordinator.testing.troubles import START, Kind, Trouble
-from countermand.coordinator.testing.verdict import Verdict, verdict_on
+from countermand.coordinator.testing.verdict import Verdict, verdict_of
 from countermand.coordinator.testing.world import World
 from countermand.schemas.codec import encode
 from countermand.schemas.definition import ApprovalNode, decode_definition
-from countermand.schemas.errors import InvariantViolated
 from countermand.schemas.messages import Refused, StartMessage
 
 SAGA_ID: Final = "saga-1"
@@ -70,16 +69,16 @@ class Telling:
         shares: bool = False,
         saga_id: str = SAGA_ID,
         tags: tuple[str, ...] = (),
-        children: Sequence[SagaDocument] = (),
+        children: Sequence[SagaDocument] | None = None,
     ) -> None:
-        self._sagas = (saga, *children)
+        self._sagas = with_children(saga, children)
         self._input = encode(value)
         self._home = home
         self._shares = shares
         self._saga_id = saga_id
         self._tags = tags
-        self._definition = decode_definition(saga.document)
-        self._library = Library(self._definition, [decode_definition(each.document) for each in children])
+        self._definition, *others = [decode_definition(each.document) for each in self._sagas]
+        self._library = Library(self._definition, others)
         self._script: list[Act] = []
         self._defined = False
         self._started = False
@@ -146,9 +145,16 @@ class Telling:
         async def then() -> None:
             world = await self._opened()
 
-            def done(saga_id: str, entry: JournalEntry) -> None:
+            def is_done(saga_id: str, entry: JournalEntry) -> bool:
                 ref = _done_at(entry)
-                if ref is not None and self._is_at(world, saga_id, ref, node or ""):
+                return ref is not None and self._is_at(world, saga_id, ref, node or "")
+
+            if any(is_done(saga_id, entry) for saga_id, entry in world.entries):
+                await act(world, asked)
+                return
+
+            def done(saga_id: str, entry: JournalEntry) -> None:
+                if is_done(saga_id, entry):
                     world.on_entry.remove(done)
                     world.clockwork.after(world.clockwork.latency_ms(), lambda: act(world, asked))
 
@@ -233,10 +239,7 @@ class Telling:
         world = await self._begun()
         if rest:
             await world.rest()
-        saga = await world.saga(self._saga_id)
-        if saga is None:
-            raise InvariantViolated(f"saga {self._saga_id} was accepted and is not there")
-        verdict = verdict_on(saga, await world.history(self._saga_id), self._library.plan)
+        verdict = await verdict_of(world, self._saga_id, self._library)
         changed = difference(self._before, await look(self._home.effects))
         facts = Facts(verdict, changed, tuple(self._amiss(world)))
         if rest and not self._shares:

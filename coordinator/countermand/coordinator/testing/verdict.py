@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from countermand.coordinator.core.journal import CompensationStarted, Record, ScopeUndone, StepSucceeded
 from countermand.coordinator.core.plan import Plan
 from countermand.coordinator.core.state import Approval, Saga, Sleep, Wait
 from countermand.coordinator.operate.reading import CAUSES_IN_WORDS
 from countermand.coordinator.operate.sentences import because
+from countermand.coordinator.testing.addresses import Library
+from countermand.coordinator.testing.world import World
 from countermand.schemas.definition import COORDINATOR
+from countermand.schemas.errors import InvariantViolated
 from countermand.schemas.identifiers import step_name
 from countermand.schemas.messages import Phase
 
@@ -61,6 +65,21 @@ def verdict_on(saga: Saga, records: list[Record], plan: Plan) -> Verdict:
     )
 
 
+async def verdict_of(world: World, root: str, library: Library) -> Verdict:
+    """How a saga stands; if one of its children is stuck, so is the saga, at that child's step."""
+    saga = await world.saga(root)
+    if saga is None:
+        raise InvariantViolated(f"saga {root} was accepted and is not there")
+    verdict = verdict_on(saga, await world.history(root), library.plan)
+    for member in world.family.members(root):
+        child = None if verdict.ended or verdict.stuck_cause is not None else await world.saga(member)
+        if child is not None and child.state.stuck is not None:
+            stuck = child.state.stuck
+            step = world.family.address(member, stuck.step or "")[1]
+            verdict = replace(verdict, stuck_cause=stuck.cause, stuck_step=step, words=_in_words(child, step))
+    return verdict
+
+
 def _waiting(saga: Saga, plan: Plan) -> tuple[str, ...]:
     if saga.state.ended:
         return ()
@@ -95,11 +114,12 @@ def _rolled_back(records: list[Record], plan: Plan) -> dict[str, RolledBack]:
     return found
 
 
-def _in_words(saga: Saga) -> str:
+def _in_words(saga: Saga, stuck_step: str | None = None) -> str:
     state = saga.state
     turned = "" if state.failure is None else f" after {because(state.failure)}"
     if state.stuck is not None:
-        where = "" if state.stuck.step is None else f" (step {state.stuck.step})"
+        step = stuck_step or state.stuck.step
+        where = "" if step is None else f" (step {step})"
         detail = f": {state.stuck.detail}" if state.stuck.detail else ""
         return f"stuck as {state.stuck.cause}{where}{detail}: {CAUSES_IN_WORDS[state.stuck.cause]}"
     if state.ended:

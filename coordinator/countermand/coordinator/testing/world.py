@@ -16,7 +16,11 @@ from countermand.coordinator.core.journal import (
     ChildAsked,
     JournalEntry,
     LoopOpened,
+    ParentAsked,
     Record,
+    SagaEnded,
+    SagaReleased,
+    SagaStuck,
     SleepBegun,
     StepAsked,
     WaitBegun,
@@ -98,6 +102,8 @@ class World:
         self.cast = Cast(participants, effects, self.clockwork.now_ms)
         self._definitions: dict[str, Definition] = {}
         self._steps = 0
+        self._stuck: set[str] = set()
+        self._in_vain: set[str] = set()
         self._topology = Topology()
         self._store = FragileStore(now_ms=self.clockwork.now_ms, committed=self._committed)
         self._post = Post(self._routed)
@@ -177,7 +183,7 @@ class World:
     # --- time
 
     async def rest(self, events_max: int = EVENTS_MAX) -> None:
-        """Lets time go by until nothing will happen any more.
+        """Lets time go by until nothing will happen any more, or nothing but that a child is asked for that is stuck.
 
         Raises:
             Unrest: it never comes to that.
@@ -185,6 +191,8 @@ class World:
         events = 0
         while events < events_max + EVENTS_PER_STEP * self._steps:
             events += 1
+            if self._in_vain and self.clockwork.next_ms() is None:
+                return
             if not await self._happen(None):
                 if not self._courier.holds_back:
                     return
@@ -225,6 +233,13 @@ class World:
             self.family.born(saga_id, entry.step, entry.saga_id)
         if isinstance(entry, StepAsked) and entry.attempt == 1:
             self._steps += 1
+        if isinstance(entry, SagaStuck):
+            self._stuck.add(saga_id)
+        if isinstance(entry, SagaReleased | SagaEnded):
+            self._stuck.discard(saga_id)
+            self._in_vain.discard(saga_id)
+        if isinstance(entry, ParentAsked) and entry.attempt > 1 and saga_id in self._stuck:
+            self._in_vain.add(saga_id)
         words = node_words(entry, record.at_ms)
         if words is not None:
             self.note("coordinator", words, saga_id)

@@ -1,0 +1,1 @@
+"""An expense claim: receipts, a decision that takes days, and the payment."""
