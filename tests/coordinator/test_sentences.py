@@ -100,10 +100,6 @@ ENTRIES: list[tuple[JournalEntry, str]] = [
     (WatcherAdded("clients.1"), "clients.1 waits for the outcome"),
     (ReplyIgnored("pay", "undo", 1, "succeeded", "late"), "changed nothing: it came too late"),
     (SignalKept("r-1/paid[3]", "payment_received", "paid[3]"), "the event payment_received has come, for paid[3]"),
-    (
-        SagaMigrated("order@2", "hash", "order@1", "hash", forgotten=("wrap",)),
-        "went over from order@1 to order@2; forgotten: wrap",
-    ),
     (StepAsked("pay", "probe", 1, NOON_MS), "the question what became of pay was asked, attempt 1"),
     (StepSucceeded("pay", "probe", 1), "pay turned out to have been done"),
     (StepRejected("pay", "probe", 1, "not_done"), "pay turned out not to have been done"),

@@ -37,6 +37,15 @@ def test_each_undo_contract_is_counted_over_all_versions() -> None:
     assert in_flight_document(found)["contracts"][1]["sagas"] == {"order@1": 3, "order@2": 4}
 
 
+def test_what_migrated_sagas_may_need_counts_too() -> None:
+    """A step that was done under another version is undone as that one said."""
+    found = in_flight(DEFINITIONS, {"order@2": 4}, [], NOW_MS, {"bank/refund": 2, "stock/reserve": 1})
+    assert {(each.participant, each.action): each.sagas for each in found.contracts} == {
+        ("bank", "refund"): {"migrated since": 2},
+        ("stock", "reserve"): {"order@2": 4, "migrated since": 1},
+    }
+
+
 def test_who_serves_it() -> None:
     """What nobody alive announces any more is missing; of those who never spoke nothing is known."""
 

@@ -138,12 +138,17 @@ class StuckGroup(msgspec.Struct, frozen=True):
 
 
 class Census(msgspec.Struct, frozen=True):
-    """How many sagas there are: by phase, paused, stuck by cause, and in motion by definition (name@version)."""
+    """How many sagas there are: by phase, paused, stuck by cause, and in motion by definition (name@version).
+
+    `undo_routes` counts those in motion that may need a compensation (`participant/action`) which another version asks
+    for than the one that they have now.
+    """
 
     phases: dict[Phase, int]
     paused: int
     stuck: dict[StuckCause, int]
     in_motion: dict[str, int]
+    undo_routes: dict[str, int] = {}
 
 
 class SavedDefinition(msgspec.Struct, frozen=True):

@@ -4,6 +4,8 @@ A booking stands under `context.key`: the same for every attempt of a step and f
 is run again books nothing twice, and a compensation finds what it undoes even if nobody knows the action's result.
 """
 
+from collections import Counter
+
 from countermand.participants import Context, Participant, Rejected
 from countermand.participants.inboxes.memory import MemoryInbox
 from trip_booking.contracts import BookRoom, BookSeat, BookTransfer, Paid, Pay, Room, Seat, Transfer
@@ -29,8 +31,7 @@ class Books:
 
     def counted(self) -> dict[str, int]:
         """How often each thing is booked."""
-        things = list(self.booked.values())
-        return {thing: things.count(thing) for thing in things}
+        return dict(Counter(self.booked.values()))
 
 
 def airline(books: Books) -> Participant:

@@ -9,6 +9,7 @@ In `input` and `outcome`, `{"$": "input.order.id"}` is an expression and everyth
 
 import hashlib
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Literal, assert_never
 
 import msgspec
@@ -347,13 +348,17 @@ def _without_defaults(value: Any) -> Any:
         return value
     tag = value.__struct_config__.tag
     fields = {} if tag is None else {"node": tag}
-    for field in msgspec.structs.fields(value):
+    for field in _fields_of(type(value)):
         own = getattr(value, field.name)
         default = {} if field.default_factory is dict else field.default
         # A list from a document and a tuple from Python are the same value.
         if (tuple(own) if isinstance(own, list) else own) != default:
             fields[field.name] = _without_defaults(own)
     return fields
+
+
+# Reading the annotations takes longer than all the rest, and every node asks for them.
+_fields_of = cache(msgspec.structs.fields)
 
 
 def definition_hash(definition: Definition) -> str:

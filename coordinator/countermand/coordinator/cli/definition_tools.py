@@ -111,7 +111,9 @@ def check(targets: tuple[str, ...], flight: bool, strict: bool, output: str) -> 
         raise click.UsageError("say what to check: a DEFINITION, or --in-flight")
     known = asyncio.run(read_known())
     checked = [(source, lint(source.definition, known.contracts())) for source in _sources(targets, known)]
-    found = in_flight(known.definitions, known.in_motion, known.announced, known.now_ms) if flight else None
+    found = None
+    if flight:
+        found = in_flight(known.definitions, known.in_motion, known.announced, known.now_ms, known.undo_routes)
     if output == "json":
         rows = [finding_document(source, each) for source, findings in checked for each in findings]
         print_json({"findings": rows, "in_flight": None if found is None else in_flight_document(found)})

@@ -31,6 +31,7 @@ class Known(msgspec.Struct, frozen=True):
     in_motion: dict[str, int]
     announced: list[Announced]
     now_ms: int
+    undo_routes: dict[str, int] = {}
 
     def contracts(self) -> Contracts:
         return current_contracts(self.announced)
@@ -67,7 +68,8 @@ async def read_known() -> Known:
     store = open_store(load_settings())
     try:
         census = await store.census()
-        return Known(await store.definitions(), census.in_motion, await store.participants(), await store.now_ms())
+        definitions, announced = await store.definitions(), await store.participants()
+        return Known(definitions, census.in_motion, announced, await store.now_ms(), census.undo_routes)
     finally:
         await store.close()
 

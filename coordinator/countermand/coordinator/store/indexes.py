@@ -27,6 +27,7 @@ STUCK_ANY: Final = "stuck:any"
 APPROVAL_ANY: Final = "approval:any"
 GROUP: Final = "group:"
 MOTION: Final = "motion:"
+UNDO: Final = "undo:"
 
 # A code is chosen by a participant; the protocol cuts it at this length, and so does everything that is named by it.
 CODE_MAX: Final = 64
@@ -83,6 +84,7 @@ def index_entries(state: SagaState) -> list[Entry]:
     if state.ended:
         return entries
     entries.append(Entry(f"{MOTION}{state.definition}", started_ms, counted=True))
+    entries += [Entry(f"{UNDO}{route}", started_ms, counted=True) for route in state.undo_routes]
     if state.paused is not None:
         entries.append(Entry(PAUSED, started_ms))
     if state.stuck is not None:

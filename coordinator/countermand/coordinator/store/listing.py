@@ -7,7 +7,7 @@ walked, nor that the next page may walk another.
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -22,6 +22,7 @@ from countermand.coordinator.store.indexes import (
     MOTION,
     PAUSED,
     PHASES,
+    UNDO,
     Conditions,
     conditions,
     group_named,
@@ -220,18 +221,21 @@ class RedisListing:
         return [_group(name, parts) for name, parts in groups.items()]
 
     async def census(self) -> Census:
-        motion = await self._counted(MOTION)
+        counted = [*await self._counted(MOTION), *await self._counted(UNDO)]
         phases, causes = {f"phase:{phase}": phase for phase in PHASES}, {f"stuck:{cause}": cause for cause in CAUSES}
-        sizes = await self._sizes((*phases, *causes, PAUSED, *sorted({name for _, name in motion})))
+        sizes = await self._sizes((*phases, *causes, PAUSED, *sorted({name for _, name in counted})))
         totals = {name: sum(each) for name, each in sizes.items()}
         return Census(
             phases={phase: totals[name] for name, phase in phases.items()},
             paused=totals[PAUSED],
             stuck={cause: totals[name] for name, cause in causes.items()},
-            in_motion={
-                name.removeprefix(MOTION): total for name, total in totals.items() if name.startswith(MOTION) and total
-            },
+            in_motion=_named(totals, MOTION),
+            undo_routes=_named(totals, UNDO),
         )
+
+
+def _named(totals: Mapping[str, int], prefix: str) -> dict[str, int]:
+    return {name.removeprefix(prefix): total for name, total in totals.items() if name.startswith(prefix) and total}
 
 
 def _in_order(place: Place) -> tuple[int, str]:

@@ -11,6 +11,7 @@ from countermand.coordinator.store.indexes import (
     MOTION,
     PAUSED,
     PHASES,
+    UNDO,
     Conditions,
     conditions,
     group_named,
@@ -50,13 +51,17 @@ class MemoryListing:
         return [_group(name, index) for name, index in self._indexes.items() if name.startswith(GROUP) and index]
 
     def census(self) -> Census:
-        motion = {name: len(index) for name, index in self._indexes.items() if name.startswith(MOTION) and index}
         return Census(
             phases={phase: self._size([f"phase:{phase}"]) for phase in PHASES},
             paused=self._size([PAUSED]),
             stuck={cause: self._size([f"stuck:{cause}"]) for cause in CAUSES},
-            in_motion={name.removeprefix(MOTION): size for name, size in motion.items()},
+            in_motion=self._sizes(MOTION),
+            undo_routes=self._sizes(UNDO),
         )
+
+    def _sizes(self, prefix: str) -> dict[str, int]:
+        found = ((name, index) for name, index in self._indexes.items() if name.startswith(prefix) and index)
+        return {name.removeprefix(prefix): len(index) for name, index in found}
 
     def _index(self, name: str) -> Mapping[str, int]:
         return self._indexes.get(name, {})

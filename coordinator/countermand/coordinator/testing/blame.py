@@ -9,14 +9,15 @@ from countermand.coordinator.testing.addresses import Library
 from countermand.coordinator.testing.cast import Touch
 from countermand.coordinator.testing.effects import Effects, in_words, reverse, together
 from countermand.coordinator.testing.play import Played
-from countermand.schemas.definition import ChildNode, Node, StepNode
+from countermand.schemas.definition import ApprovalNode, ChildNode, Node, StepNode, WaitNode
 from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import Rejected, Succeeded
 
 _STUCK: Final = {
     "forward_rejected": "it was rejected after the pivot, where there is no way back: put it before the pivot",
     "forward_exhausted": "it was given up after the pivot, where there is no way back: let it be tried without end",
-    "pivot_unknown": "nobody knows whether the pivot was done: make its answer certain, or give it more attempts",
+    "pivot_unknown": "nobody knows whether the pivot was done: make its answer certain, give it more attempts, or ask its "
+    'participant what became of it (on_unknown="probe", and a handler that finds out)',
     "compensation_rejected": "its compensation was rejected: an undo has to succeed in the end",
 }
 
@@ -128,12 +129,16 @@ class Judge:
         words = "" if played.verdict is None else played.verdict.words
         if step is None:
             return Fault(words, {})
+        known = self._library.find(step)
+        if cause == "forward_rejected" and known is not None and isinstance(known.node, WaitNode | ApprovalNode):
+            why = "it came to nothing after the pivot, where there is no way back: give it a branch for that case"
+            return Fault(words, {step: why})
         if cause != "compensation_exhausted":
             return Fault(words, {step: _STUCK.get(cause, words)})
-        known = any(isinstance(each.answer, Succeeded) for each in _touches(played, step, "do"))
+        answered = any(isinstance(each.answer, Succeeded) for each in _touches(played, step, "do"))
         why = (
             "its compensation failed every time"
-            if known
+            if answered
             else "its compensation failed every time, where nobody knows the action's result: it has to cope with None"
         )
         return Fault(words, {step: why})

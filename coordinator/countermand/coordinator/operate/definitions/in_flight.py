@@ -7,7 +7,8 @@ itself (child sagas and locks) is always served.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -16,6 +17,8 @@ from countermand.coordinator.operate.participants import ALIVE_MS
 from countermand.coordinator.ports import Announced
 from countermand.schemas.definition import Definition
 
+# In place of a definition: sagas that did the step under a version which they are no longer sagas of.
+MIGRATED: Final = "migrated since"
 # `served` by every process that lives, `partly` by some, `dropped` by all of them; `gone`: none lives any more;
 # `silent`: the participant has never announced itself, so nothing is known.
 Service = Literal["served", "partly", "dropped", "gone", "silent"]
@@ -47,9 +50,16 @@ class InFlight(msgspec.Struct, frozen=True):
 
 
 def in_flight(
-    definitions: Sequence[Definition], in_motion: Mapping[str, int], announced: Sequence[Announced], now_ms: int
+    definitions: Sequence[Definition],
+    in_motion: Mapping[str, int],
+    announced: Sequence[Announced],
+    now_ms: int,
+    undo_routes: Mapping[str, int] = MappingProxyType({}),
 ) -> InFlight:
-    """Every undo contract of the definitions that have sagas in motion, and who serves it."""
+    """Every undo contract of the definitions that have sagas in motion, and who serves it.
+
+    `undo_routes` counts the sagas that may need a contract (`participant/action`) of a version that they came from.
+    """
     by_label = {each.label: each for each in definitions}
     sagas: dict[Contract, dict[str, int]] = {}
     lost: dict[str, int] = {}
@@ -62,6 +72,9 @@ def in_flight(
         for each in _with_children(definition, definitions):
             for contract in undo_contracts(each):
                 sagas.setdefault(contract, {})[label] = count
+    for route, count in undo_routes.items():
+        participant, _, action = route.partition("/")
+        sagas.setdefault((participant, action), {})[MIGRATED] = count
     contracts = (
         UndoContract(participant, action, counts, _service(participant, action, announced, now_ms))
         for (participant, action), counts in sorted(sagas.items())
