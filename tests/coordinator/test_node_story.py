@@ -18,7 +18,7 @@ from countermand.coordinator.operate.step_stories import ChildLook, LockLook, Ne
 from countermand.coordinator.operate.story import Story
 from countermand.coordinator.operate.timeline import Span
 from countermand.coordinator.operate.tree import ITEMS_SHOWN, TROUBLED_SHOWN, Line
-from countermand.schemas.definition import ForEachNode, RetryPolicy, SleepNode, WhenNode
+from countermand.schemas.definition import ForEachNode, LockNode, RetryPolicy, ScopeNode, SleepNode, WaitNode, WhenNode
 from countermand.schemas.messages import Failed
 from countermand.schemas.operations import PauseSaga, RetryStep, SettleCompensation
 
@@ -101,6 +101,7 @@ def test_items_are_told_one_by_one_where_that_is_asked_for() -> None:
     assert names[names.index("[1]") :][:4] == ["[1]", "ask_quote[1]", "is_cheap[1]", "then: not taken"]
     many = node_tales.loop(ITEMS_SHOWN + 50).story(items=True)
     assert many.lines[-2].name == "and 50 more items, see --output json"
+    assert sum(each.name.startswith("[") for each in many.lines) == ITEMS_SHOWN
 
 
 def test_a_loop_that_was_not_reached_has_no_numbers() -> None:
@@ -198,6 +199,30 @@ def test_an_approval_says_who_may_decide_what_until_when() -> None:
     assert decide == ["approve", "deny"]
 
 
+def test_what_is_stuck_after_the_pivot_says_what_it_waited_for() -> None:
+    """A wait in vain is no refusal of a participant; it can begin again, and nothing is offered that can't be done."""
+    tale = Tale(step("pay", kind="pivot", compensation=False), WaitNode("picked_up", "parcel_picked_up", HOUR_MS))
+    tale.succeeds("pay")
+    tale.goes_by(2 * HOUR_MS)
+    trouble = tale.story().trouble
+    assert trouble is not None
+    assert (trouble.happened, trouble.detail) == (
+        "picked_up waited in vain, after the pivot",
+        "wait_timed_out: no parcel_picked_up came in time",
+    )
+    assert "has to begin again" in trouble.means
+    assert [(each.operation, each.step) for each in tale.story().possible if each.step] == [("retry", "picked_up")]
+
+
+def test_a_decision_can_be_made_while_the_saga_is_on_hold() -> None:
+    """It stands with what is to be decided, and not a second time below."""
+    tale = node_tales.everything()
+    tale.operates(PauseSaga())
+    text = shown(tale.story())
+    assert text.count("approvals approve") == 1
+    assert "or the same with deny" in text
+
+
 def test_an_approval_that_is_over_says_by_whom() -> None:
     """And whoever was asked after that is told no more."""
     tale = node_tales.everything()
@@ -232,7 +257,7 @@ def test_children_and_locks_are_links() -> None:
 
 def test_a_lock_that_is_waited_for_says_so() -> None:
     """Until it is given, and until when."""
-    tale = Tale(node_tales.LockNode("hold", "customer", "carol", timeout_ms=60_000))
+    tale = Tale(LockNode("hold", "customer", "carol", timeout_ms=60_000))
     hold = step_of(tale.story(), "hold")
     assert (hold.do.words, hold.do.next) == ("waits for its turn", NextMoment("reply_overdue", START_MS + 60_000))
     assert "given up in 1m" in shown(tale.story())
@@ -248,13 +273,13 @@ def test_a_scope_that_was_undone_says_why() -> None:
     assert undo.words == "undone"
     assert step_of(story, "check_credit").undo is None
     assert story.turned_back is None
-    entered = Tale(node_tales.ScopeNode("hotel", sequence(step("book"), step("pay"))))
+    entered = Tale(ScopeNode("hotel", sequence(step("book"), step("pay"))))
     assert node(entered.story(), "hotel").lane.status == "entered"
 
 
 def test_a_scope_on_its_way_back_undoes_its_own() -> None:
     """In a saga that goes forward: the undo is out, and what waits for it says so."""
-    tale = Tale(node_tales.ScopeNode("hotel", sequence(step("book"), step("pay"), step("tip"))), step("last"))
+    tale = Tale(ScopeNode("hotel", sequence(step("book"), step("pay"), step("tip"))), step("last"))
     tale.succeeds("book", "pay")
     tale.rejects("tip")
     story = tale.story()

@@ -89,10 +89,12 @@ ENTRIES: list[tuple[JournalEntry, str]] = [
             *("order@2", "hash", "order@1", "other"),
             routes={"pay": Route("bank", "pay", compensated=True, undo_timeout_ms=1_000)},
             inputs_kept=("pay", "reserve"),
-            forgotten=("night[0]", "night[1]"),
+            forgotten=("night",),
         ),
-        "went over from order@1 to order@2; pay: undone as the former one says; "
-        "pay, reserve: what was sent is kept; night: left behind",
+        (
+            "went over from order@1 to order@2; pay: undone as the former one says; "
+            "pay, reserve: what was sent is kept; night: left behind"
+        ),
     ),
     (SagaResumed(NOON_MS), "resumed; its deadline is 2023-11-14T22:13:20.000Z"),
     (DeadlineExtended(NOON_MS), "moved to 2023-11-14T22:13:20.000Z"),
@@ -183,3 +185,16 @@ def test_no_kind_of_event_is_left_out(name: Any) -> None:
     """Also with data of a later release, every kind is said in words."""
     data = {"step": "pay", "code": "x", "cause": "of tomorrow", "actor": "ana", "attempt": 1, "direction": "undo"}
     assert happening(LifecycleMessage("s/1/0", name, "s", "order@1", 1, NOON_MS, data))
+
+
+def test_what_was_asked_about_is_not_what_failed() -> None:
+    """A probe that fails, or finds nothing done, is told as what it is."""
+    failed = {"step": "pay", "attempt": 1, "code": "down", "direction": "probe"}
+    told = [
+        happening(LifecycleMessage("s/1/0", name, "s", "order@1", 1, NOON_MS, failed))
+        for name in ("step.failed", "step.rejected")
+    ]
+    assert told == [
+        "the question what became of pay, attempt 1, failed: down",
+        "pay turned out not to have been done",
+    ]

@@ -7,8 +7,9 @@ from typing import Any, TypeVar, get_args
 import msgspec
 import pytest
 
-from coordinator import telltale
+from coordinator import node_tales, telltale
 from coordinator.telltale import told
+from countermand.coordinator.cli.approval_table import approval_screen, print_approvals
 from countermand.coordinator.cli.census import event_line
 from countermand.coordinator.cli.doctor_table import print_examinations
 from countermand.coordinator.cli.history import print_records
@@ -18,6 +19,7 @@ from countermand.coordinator.cli.participant_table import print_participants
 from countermand.coordinator.cli.stuck_table import print_groups
 from countermand.coordinator.cli.telling import screen
 from countermand.coordinator.core.journal import OperatorActed, Record
+from countermand.coordinator.operate.approvals import Waiting
 from countermand.coordinator.operate.doctor.examination import Area, Examination
 from countermand.coordinator.operate.participants import Action, Instance, ParticipantStory
 from countermand.schemas.messages import LifecycleMessage
@@ -95,11 +97,21 @@ PARTICIPANT = ParticipantStory(
 )
 LIFECYCLE = LifecycleMessage("i", "step.rejected", NASTY, NASTY, 3, NOON_MS, {"step": NASTY, "code": NASTY})
 
+WAITING = Waiting(NASTY, NASTY, NASTY, NOON_MS, (NASTY,), (NASTY,), NASTY, NOON_MS, NASTY, False)
+
 
 def show() -> None:
     terminal = console()
-    for world in (telltale.waiting(), telltale.fresh(), telltale.happy()):
-        terminal.print(screen(poisoned(told(world)), terminal))
+    stories = [told(world) for world in (telltale.waiting(), telltale.fresh(), telltale.happy())]
+    for story in (*stories, node_tales.everything().story(), node_tales.stuck_loop().story()):
+        terminal.print(screen(poisoned(story), terminal))
+
+
+def approval() -> None:
+    story = node_tales.everything().story()
+    (asked,) = story.approvals
+    hostile = msgspec.structs.replace(poisoned(asked), shows=msgspec.Raw(msgspec.json.encode({NASTY: [NASTY]})))
+    console().print(approval_screen(poisoned(story), hostile, 80))
 
 
 SCREENS: dict[str, Callable[[], None]] = {
@@ -112,6 +124,8 @@ SCREENS: dict[str, Callable[[], None]] = {
     "participants": lambda: print_participants([PARTICIPANT], NOON_MS),
     "stuck": lambda: print_groups([GROUP], stuck=1, in_motion=1),
     "show": show,
+    "approvals list": lambda: print_approvals([WAITING], NOON_MS),
+    "approvals show": approval,
     "history": lambda: print_records([Record(1, NOON_MS, NASTY, ACTED)]),
     "watch": lambda: console().print(event_line(LIFECYCLE)),
     "a table": lambda: console().print(NASTY, {"of": NASTY}, markup=False),

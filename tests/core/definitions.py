@@ -106,7 +106,7 @@ class _Writer:
             case "sleep":
                 until = self._draw(_BOOLEANS)
                 ends = {"until": "2023-11-14T22:13:22Z"} if until else {"duration_ms": self._draw(_TIMEOUTS)}
-                return SleepNode(self.name("sleep"), **ends)  # type: ignore[arg-type]
+                return SleepNode(self.name("sleep"), **ends)
             case "child":
                 return self.child(kind, visible)
             case "lock":

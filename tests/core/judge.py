@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from core.operator_judge import OperatorJudge
 from core.order import LIMIT, Tree
 from core.past import Past
-from core.taken import is_beginning, may_begin, outstanding
+from core.taken import begun_by, may_begin, outstanding
 from countermand.coordinator.core import Decision, Plan, decide, evolve, pending_commands, wake_at
 from countermand.coordinator.core.draft import IGNORED_REPLIES_MAX
 from countermand.coordinator.core.events import (
@@ -162,7 +162,9 @@ class Judge:
         out = self._past.out(reply.step)
         waited_for = out is not None and (out.direction, out.attempt) == (reply.direction, reply.attempt)
         if isinstance(reply.outcome, Succeeded) and waited_for:
-            told = [record.entry for record in decision.records]
+            told = [
+                replace(each.entry, by_hand=False) for each in decision.records if isinstance(each.entry, StepSucceeded)
+            ]
             assert StepSucceeded(reply.step, reply.direction, reply.attempt) in told, "an answer didn't count"
         if not isinstance(reply.outcome, Failed):
             return
@@ -215,11 +217,12 @@ class Judge:
             case _:
                 after_the_end = (ReplyIgnored, ParentAsked, ParentGone)
                 assert not past.ended or isinstance(entry, after_the_end), "P2: something happened after the end"
-        if is_beginning(entry) and entry.step != LIMIT:
-            assert not past.goes_back(entry.step), "begun in a part of the saga that goes back"
+        begun = begun_by(entry)
+        if begun is not None and begun != LIMIT:
+            assert not past.goes_back(begun), "begun in a part of the saga that goes back"
             assert not past.paused, "begun while paused"
             assert not past.halted, "P12: begun while a part of the state is lost"
-            may_begin(past, entry.step)
+            may_begin(past, begun)
 
     def _attempt_may_follow(self, entry: StepAsked) -> None:
         past = self._past
@@ -243,7 +246,7 @@ class Judge:
             # One that surely did nothing needs no question; of any other, it was asked.
             last = past.last_word(name)
             vouched = isinstance(last, AttemptFailed) and not last.doubtful
-            assert vouched or past.probed_in_vain(name), "D5: compensated unasked"
+            assert vouched or past.was_probed(name), "D5: compensated unasked"
 
     def _probe_is_due(self, name: str) -> None:
         node, past = self._tree.node(name), self._past

@@ -1,5 +1,6 @@
 """Sagas that go over from one version of their definition to another, told step by step."""
 
+import copy
 from typing import Any
 
 import msgspec
@@ -49,15 +50,19 @@ def version(number: int, *nodes: Node, **more: Any) -> Definition:
 class Moving:
     """One saga. It has begun, in the first version."""
 
-    def __init__(self, *nodes: Node, **more: Any) -> None:
-        self.plan = Plan(version(1, *nodes, **more))
+    def __init__(self, *nodes: Node, plan: Plan | None = None, **more: Any) -> None:
+        self.plan = Plan(version(1, *nodes, **more)) if plan is None else plan
         self.saga: Saga | None = None
         self.now_ms = START_MS
         self.records: list[Record] = []
         self.sent: list[CommandMessage] = []
         self._events = 0
         self.take(StartRequested(self._id(), self.now_ms, "order-1", INPUT, SECRET, "content", "r-start", "clients.1"))
-        self._first = self.saga
+        self._kept: Saga | None = self.saga
+
+    def copy(self) -> "Moving":
+        """Another saga that has come as far, and goes its own way from here."""
+        return copy.deepcopy(self, {id(self.plan): self.plan})
 
     def take(self, event: SagaEvent) -> Decision:
         decision = decide(self.plan, self.saga, event)
@@ -92,9 +97,13 @@ class Moving:
             self.take(WokenUp(self._id(), due))
         self.now_ms = end_ms
 
+    def is_backed_up(self) -> None:
+        """This is what the store falls back to, once it loses something; before, to the start."""
+        self._kept = self.saga
+
     def forgets(self, last: str) -> None:
-        """The store loses everything since its first version, and hears of it by a reply to what it has forgotten."""
-        self.saga = self._first
+        """The store falls back, and hears of it by a reply to what it has forgotten."""
+        self.saga = self._kept
         self.take(ReplyReceived(self._id(), self.now_ms, reply_to(self.command(last), Succeeded())))
 
     def operates(self, operation: Operation, target: Plan | None = None) -> Accepted | Refused:

@@ -218,7 +218,9 @@ class Past:
                     yield ref
                 case AttemptFailed(then="unknown") if self._to_be_probed(ref):
                     pass
-                case AttemptFailed(then="exhausted" | "unknown") | StepRejected() if not self.goes_back(ref):
+                case AttemptFailed(then="exhausted" | "unknown" | "not_done") | StepRejected() if not self.goes_back(
+                    ref
+                ):
                     yield ref
 
     def _to_be_probed(self, ref: str) -> bool:
@@ -226,8 +228,9 @@ class Past:
         node = self.tree.node(ref)
         return isinstance(node, StepNode) and node.on_unknown == "probe" and self.paused and not self.goes_back(ref)
 
-    def probed_in_vain(self, ref: str) -> bool:
-        return any(isinstance(each, AttemptFailed) and each.then == "exhausted" for each in self.of(ref, "probe"))
+    def was_probed(self, ref: str) -> bool:
+        given_up = any(isinstance(each, AttemptFailed) and each.then == "exhausted" for each in self.of(ref, "probe"))
+        return given_up or self.has(StepSucceeded, ref, "probe")
 
     # --- the saga
 

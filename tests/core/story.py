@@ -37,11 +37,12 @@ def saga(*nodes: Node, deadline_ms: int | None = None) -> Definition:
 
 
 class Story(World):
-    """A world in which the steps' names are enough. It has begun."""
+    """A world in which the steps' names are enough. It has begun, unless it is said to begin in another way."""
 
-    def __init__(self, *nodes: Node, deadline_ms: int | None = None) -> None:
+    def __init__(self, *nodes: Node, deadline_ms: int | None = None, begun: bool = True) -> None:
         super().__init__(saga(*nodes, deadline_ms=deadline_ms))
-        self.start(reply_to="clients.1")
+        if begun:
+            self.start(reply_to="clients.1")
 
     # --- what is told
 

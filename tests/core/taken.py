@@ -1,8 +1,15 @@
 """How far a saga has come, by its journal: what of a part of the tree is not over yet, and what may be begun."""
 
 from core.past import Past
-from core.waiting_marks import BEGUN
-from countermand.coordinator.core.journal import BranchTaken, JournalEntry, LoopOpened, StepAsked
+from countermand.coordinator.core.journal import (
+    ApprovalAsked,
+    BranchTaken,
+    JournalEntry,
+    LoopOpened,
+    SleepBegun,
+    StepAsked,
+    WaitBegun,
+)
 from countermand.schemas.definition import (
     ApprovalNode,
     ChildNode,
@@ -93,7 +100,12 @@ def _under(node: Node) -> list[Node]:
     return [node, *(inner for _, child in children_of(node) for inner in _under(child))]
 
 
-def is_beginning(entry: JournalEntry) -> bool:
-    """Whether an entry says that a node was reached."""
-    first = isinstance(entry, StepAsked) and entry.direction == "do" and entry.attempt == 1
-    return first or isinstance(entry, (BranchTaken, LoopOpened, *BEGUN))
+def begun_by(entry: JournalEntry) -> str | None:
+    """The node that an entry says was reached; null for any other entry."""
+    match entry:
+        case StepAsked(direction="do", attempt=1):
+            return entry.step
+        case BranchTaken() | LoopOpened() | WaitBegun() | SleepBegun() | ApprovalAsked():
+            return entry.step
+        case _:
+            return None

@@ -1,9 +1,12 @@
 """Stories of sagas that go over to another version of their definition, and go on."""
 
+from typing import Any
+
 import msgspec
 
 from core.moving import Moving, step
 from countermand.coordinator.core.journal import OperatorActed, SagaMigrated, SagaReleased
+from countermand.coordinator.core.possible import possible_operations
 from countermand.coordinator.core.state import Looped
 from countermand.schemas.definition import (
     ApprovalNode,
@@ -252,6 +255,8 @@ def test_a_scope_that_goes_back_ends_going_back() -> None:
     saga.fails("reserve", retryable=False)
     saga.goes_over(ScopeNode("attempt", SequenceNode((step("reserve", at="warehouse"), PAY))), step("mail"))
     saga.resumes()
+    offered = {each.operation: each.effect for each in possible_operations(saga.plan, saga.state, saga.now_ms)}
+    assert offered["retry"].startswith("asks shop again to undo reserve")
     saga.operates(RetryStep("reserve"))
     assert saga.command("~reserve").participant == "shop"
     saga.succeeds("reserve")
@@ -264,7 +269,7 @@ def test_a_new_limit_and_a_new_deadline_are_for_new_sagas() -> None:
     saga.pauses()
     saga.succeeds("reserve")
     deadline_ms = saga.state.deadline_ms
-    limited = {"deadline_ms": 60_000, "concurrency": Concurrency(1)}
+    limited: dict[str, Any] = {"deadline_ms": 60_000, "concurrency": Concurrency(1)}
     assert saga.notes(RESERVE, PAY, **limited) == [
         "its deadline stays the moment that it is; that of moving@2 is for new sagas",
         "moving@2 limits how many run at once: this saga is not counted",
@@ -291,6 +296,24 @@ def test_a_turn_at_a_limit_that_is_no_more_is_given_back() -> None:
     assert [held.lock for held in saga.state.held] == ["definition:moving"]
 
 
+def test_state_that_is_lost_after_going_over_is_asked_for_again() -> None:
+    """What the store still knows of the former version's limit is nobody's to be asked for."""
+    saga = Moving(RESERVE, PAY, SHIP, concurrency=Concurrency(1))
+    saga.succeeds("countermand_limit")
+    saga.pauses()
+    saga.succeeds("reserve")
+    saga.goes_over(RESERVE, PAY, SHIP)
+    saga.resumes()
+    saga.is_backed_up()
+    saga.succeeds("pay")
+    saga.forgets("ship")
+    assert saga.state.halted
+    saga.operates(RetryStep())
+    assert saga.asked == ["pay", "reserve"]
+    saga.goes_well()
+    assert saga.state.phase == "completed"
+
+
 def test_a_result_that_nobody_reads_any_more_is_said_so() -> None:
     """What is lost is listed, too: the step stays done, and can be undone."""
     saga = Moving(RESERVE, step("pay", input={"of": {"$": "steps.reserve.value"}}))
@@ -300,3 +323,58 @@ def test_a_result_that_nobody_reads_any_more_is_said_so() -> None:
         "pay: has changed, and is run as moving@2 says",
         "reserve: is done; its result is not read any more; it can still be undone",
     ]
+
+
+def test_a_wait_that_is_over_may_be_gone() -> None:
+    """What is left is where it was, though it stands at another place in the tree."""
+    saga = Moving(SleepNode("night", 5_000), RESERVE, step("pay", retry=RetryPolicy(attempts_max=3)), SHIP)
+    saga.waits(5_000)
+    saga.succeeds("reserve")
+    saga.pauses()
+    saga.fails("pay")
+    target = (RESERVE, step("pay", retry=RetryPolicy(attempts_max=3)), SHIP)
+    assert saga.notes(*target) == ["night: is gone; it is over already"]
+    saga.goes_over(*target)
+    assert "night" not in saga.state.marks
+    saga.resumes()
+    assert saga.asked == []
+    saga.goes_well()
+    assert saga.all_asked == ["reserve", "pay", "pay", "ship"]
+
+
+def test_a_branch_that_was_missing_lets_a_stuck_saga_go_on() -> None:
+    """A wait after the pivot was in vain, and the former version didn't say what then."""
+    capture = step("capture", kind="pivot")
+    saga = Moving(capture, WaitNode("paid", "payment", 5_000), step("ship", **FORWARD))
+    saga.succeeds("capture")
+    saga.waits(5_000)
+    assert saga.state.stuck is not None
+    branch = step("remind", **FORWARD)
+    saga.goes_over(capture, WaitNode("paid", "payment", 5_000, on_timeout=branch), step("ship", **FORWARD))
+    assert saga.state.stuck is None
+    assert saga.asked == ["remind"]
+    saga.goes_well()
+    assert saga.state.phase == "completed"
+
+
+def test_of_a_large_saga_what_was_put_away_goes_over_too() -> None:
+    """A hundred steps are done and stand beside the state: each is undone with the input that it had."""
+    count = 100
+    old = [step(f"s{number}", input={"old": number}) for number in range(count)]
+    new = [step(f"s{number}", at="elsewhere", input={"new": number}) for number in range(count)]
+    saga = Moving(*old, PAY)
+    saga.succeeds(*(each.name for each in old))
+    assert saga.saga is not None
+    assert len(saga.saga.steps) > count / 2
+    saga.pauses()
+    saga.succeeds("pay")
+    saga.goes_over(*new, PAY, SHIP)
+    saga.resumes()
+    assert saga.asked == ["ship"]
+    saga.rejects("ship")
+    saga.goes_well()
+    undone = [each for each in saga.sent if each.direction == "undo" and each.step != "pay"]
+    assert [each.step for each in undone] == [each.name for each in reversed(old)]
+    assert {each.participant for each in undone} == {"shop"}
+    assert all("old" in msgspec.json.decode(each.body)["command"] for each in undone)
+    assert saga.state.phase == "compensated"

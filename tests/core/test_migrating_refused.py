@@ -122,6 +122,19 @@ def test_a_branch_that_was_taken_has_to_be_there() -> None:
     assert "paid: has gone into a branch that moving@2 doesn't have" in refusal
 
 
+def test_nothing_stands_behind_a_scope_that_still_goes_back() -> None:
+    """Beside it a step could be done; behind it that step would have had to wait."""
+    scope = ScopeNode("attempt", SequenceNode((RESERVE, PAY)))
+    saga = Moving(ParallelNode((scope, SHIP)))
+    saga.succeeds("ship", "reserve")
+    saga.rejects("pay")
+    saga.fails("reserve", retryable=False)
+    assert saga.state.stuck is not None
+    refusal = saga.refusal(scope, SHIP)
+    assert "attempt: comes before ship in moving@2, which has begun" in refusal
+    assert "has failed, and moving@2 doesn't have it" in saga.refusal(SequenceNode((RESERVE, PAY)), SHIP)
+
+
 @pytest.mark.parametrize(
     ("nodes", "why"),
     [

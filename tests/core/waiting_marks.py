@@ -19,9 +19,6 @@ from countermand.coordinator.core.journal import (
 )
 from countermand.schemas.definition import ApprovalNode, WaitNode
 
-BEGUN = (WaitBegun, SleepBegun, ApprovalAsked)
-MET = (EventTaken, SleepOver)
-
 
 class WaitingMarks:
     """Which of them are open, until when, and how the others came out."""
@@ -30,7 +27,6 @@ class WaitingMarks:
         self._tree = tree
         # The moments at which something happens by itself: the end, and perhaps an escalation before it.
         self.open: dict[str, list[int]] = {}
-        self.begun: dict[str, JournalEntry] = {}
         self.met: set[str] = set()
         self.missed: set[str] = set()
         self.in_vain: set[str] = set()
@@ -38,9 +34,9 @@ class WaitingMarks:
     def append(self, entry: JournalEntry) -> None:
         match entry:
             case WaitBegun(until_ms=until_ms) | SleepBegun(until_ms=until_ms):
-                self._begin(entry.step, entry, [until_ms])
+                self.open[entry.step] = [until_ms]
             case ApprovalAsked(until_ms=until_ms, escalate_ms=escalate_ms):
-                self._begin(entry.step, entry, [until_ms] if escalate_ms is None else [escalate_ms, until_ms])
+                self.open[entry.step] = [until_ms] if escalate_ms is None else [escalate_ms, until_ms]
             case ApprovalEscalated(step=ref):
                 self.open[ref] = self.open[ref][-1:]
             case EventTaken(step=ref) | SleepOver(step=ref) | ApprovalDecided(step=ref, decision="approved"):
@@ -66,10 +62,6 @@ class WaitingMarks:
                 self.in_vain.discard(ref)
             case _:
                 pass
-
-    def _begin(self, ref: str, entry: JournalEntry, moments: list[int]) -> None:
-        self.open[ref] = moments
-        self.begun[ref] = entry
 
     def branch(self, ref: str) -> object:
         node = self._tree.node(ref)

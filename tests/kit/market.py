@@ -143,6 +143,16 @@ def vigil(basket: Basket) -> None:
     wait_for("called", deadline="2h")
 
 
+@saga("two_gifts", version=1)
+def two_gifts(basket: Basket) -> None:
+    with scope("first"):
+        step(Wrap(basket=basket.id))
+        step(Write(text="first"), name="first_card")
+    with scope("second"):
+        step(Ribbon(basket=basket.id))
+        step(Write(text="second"), name="second_card")
+
+
 class Market:
     """Participants whose effects are idempotent by key; `careless` compensations leave something behind."""
 

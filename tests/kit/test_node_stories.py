@@ -3,7 +3,7 @@
 import pytest
 
 from countermand.coordinator.testing import Story, StoryFailed, given
-from kit.market import ALL_DONE, BASKET, SMALL, Basket, Bill, Market, Parcel, errand, market
+from kit.market import ALL_DONE, BASKET, SMALL, Basket, Bill, Market, Parcel, errand, market, two_gifts
 
 PAID = Bill(shelves=["s-pear", "s-plum"], paid=2_000)
 FRAUD = ("fraud",)
@@ -126,6 +126,12 @@ def test_a_scope_is_rolled_back_alone() -> None:
         story.expect_rolled_back("gift", because="late")
     with pytest.raises(StoryFailed, match="scope gift to be rolled back\n   rolled back were none"):
         paid(SMALL).expect_rolled_back("gift")
+
+
+def test_each_scope_has_steps_of_its_own() -> None:
+    """What another one undid isn't counted."""
+    story = given(two_gifts, SMALL).rejects("first_card").rejects("second_card").expect_completed(None)
+    story.expect_rolled_back("first", "wrap").expect_rolled_back("second", "ribbon")
 
 
 def test_signals_and_sleeps() -> None:

@@ -86,8 +86,6 @@ async def test_a_stuck_saga_is_moved_to_a_mended_version_and_completes(
     assert "took effect: it is a saga of sale@2" in moved.stdout
     again = await terminal.run("migrate", "o-1", "--to", "2", "--yes", "--key", "k-1", *WHY)
     assert "it had been accepted before" in again.stdout, again.stderr
-    assert [each["saga_id"] for each in await listed(terminal, "definition:sale@2")] == ["o-1"]
-    assert await listed(terminal, "definition:sale@1") == []
     census = await coordinator.store.census()
     assert census.in_motion == {"sale@2": 1}
 
@@ -97,12 +95,7 @@ async def test_a_stuck_saga_is_moved_to_a_mended_version_and_completes(
     told = (await terminal.run("history", "o-1")).stdout
     assert "anna asked for migrate: the new carrier" in told
     assert "the saga went over from sale@1 to sale@2" in told
-    assert (await terminal.run("show", "o-1")).returncode == 0
-
-
-async def listed(terminal: Terminal, where: str) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = (await terminal.json("list", "--where", where))["sagas"]
-    return found
+    assert "sale@2" in (await terminal.run("show", "o-1")).stdout
 
 
 async def test_a_version_that_does_not_fit_is_refused_with_every_reason(
@@ -126,7 +119,6 @@ async def test_many_are_moved_at_once_and_each_that_is_not_has_its_reason(
     """The preview counts who can and who can't, and what it means; the run moves those and touches no other."""
     for number in range(3):
         await stuck(coordinator, client, f"o-{number}")
-    shop.broken.add("reserve")
     run = ("migrate", "--where", "definition:sale@1 stuck:any", *WHY)
     planned = await terminal.run(*run, "--to", "2", "--dry-run")
     assert "3 of them: migrate" in planned.stderr, planned.stderr

@@ -86,7 +86,7 @@ def test_the_refusal_codes_are_the_ones_in_use() -> None:
     """Neither a code that nobody knows nor one that nobody gives."""
     coordinator = portion_folder("coordinator")
     paths = [*CORE.glob("*.py"), coordinator / "process.py", coordinator / "definitions.py"]
-    found = used({"Refused": 1, "Refusal": 0}, *paths)
+    found = used({"Refused": 1, "Refusal": 0, "Incompatible": 0}, *paths)
     # The reading of a document refuses with its error's own code.
     assert found | {"definition_error"} == set(codes.REFUSAL_CODES)
 
@@ -136,9 +136,9 @@ def test_the_fields_of_lifecycle_events_are_what_is_told() -> None:
     """Name for name and field for field, from where they are made."""
     assert set(codes.LIFECYCLE_FIELDS) == set(get_args(LifecycleName))
     tree = ast.parse((portion_folder("coordinator") / "outbox.py").read_text())
-    (told,) = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "_told")
+    told = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("_told")]
     found = {}
-    for node in ast.walk(told):
+    for node in (inner for function in told for inner in ast.walk(function)):
         match node:
             case ast.Return(value=ast.Tuple(elts=[ast.Constant(value=name), ast.Dict(keys=keys)])):
                 found[name] = tuple(key.value for key in keys if isinstance(key, ast.Constant))

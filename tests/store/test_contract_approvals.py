@@ -43,6 +43,7 @@ async def test_approvals_are_found_by_who_may_decide(bench: Bench) -> None:
     assert await found(store, assignee="bob, the |boss") == ["s-2"]
     assert await found(store, role="a role: with signs", assignee="bob, the |boss") == ["s-2", "s-4"]
     assert await found(store, role="alice") == []
+    assert (await store.sagas(SagaQuery(approval="alice"))).states == ()
     page = await waiting_approvals(store, role=None, assignee=None, limit=2)
     assert (len(page.approvals), page.more) == (2, True)
     assert await store.counts(SagaQuery(approval="any", assignee="alice")) == {"approval:any": 3, "assignee:alice": 2}

@@ -142,6 +142,8 @@ async def test_a_completed_child_is_undone_with_its_parent(
     assert (await handle.outcome(timeout_s=20)).phase == "compensated"
     assert worker.effects == ["j part", "j part undone"]
     assert await ended(coordinator, "w-1:made") == "compensated"
+    undone = await client.handle("w-1:made").outcome(timeout_s=20)
+    assert (undone.phase, undone.result) == ("compensated", None)
 
 
 async def test_a_child_that_fails_fails_its_parent(coordinator: Coordinator, client: Client, worker: Worker) -> None:

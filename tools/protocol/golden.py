@@ -13,7 +13,7 @@ from countermand.schemas.codes import LIFECYCLE_FIELDS
 from countermand.schemas.coordinating import target_of, write_coordination, write_event
 from countermand.schemas.coordination import EventMessage, ParentEndedMessage, ReleaseMessage, SubscribeMessage
 from countermand.schemas.definition import Definition, SequenceNode, StepNode, canonical
-from countermand.schemas.envelope import Envelope, write_reply, write_request
+from countermand.schemas.envelope import Envelope, timestamp, write_reply, write_request
 from countermand.schemas.identifiers import command_id, inbox_key, step_key
 from countermand.schemas.topology import Topology
 from countermand.wire import Message, dead_copy
@@ -56,6 +56,19 @@ _FACTS: Final[dict[str, Any]] = {
     "direction": "undo",
     "cause": "compensation_exhausted",
     "actor": "ada@operations",
+    "then": True,
+    "event": "payment_received",
+    "key": "1001",
+    "until": timestamp(NOON_MS),
+    "roles": ["fraud"],
+    "assignees": ["ada"],
+    "digest": "ab" * 32,
+    "role": "managers",
+    "decision": "approved",
+    "by": "ada",
+    "scope": "gift",
+    "lock": "order",
+    "saga_id": f"{SAGA}:book_shipping",
 }
 
 

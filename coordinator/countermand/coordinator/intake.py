@@ -166,7 +166,7 @@ def _command_item(delivery: Delivery, command: CommandMessage) -> Item | GateIte
     if command.action == LOCK_ACTION and command.direction != "probe":
         asked = LockAsked(command, _asked_body(command, LockBody))
         return GateItem(gate_id(asked.body.lock, asked.body.key), asked, delivery, again=delivery.redelivered)
-    if command.action == SAGA_ACTION:
+    if command.action == SAGA_ACTION and command.direction != "probe":
         return _child_item(delivery, command)
     raise MalformedMessage("ce-sagaaction", f"{command.action!r} to {command.direction}; expected a lock or a saga")
 
@@ -185,6 +185,7 @@ def _child_item(delivery: Delivery, command: CommandMessage) -> Item:
         saga_id, name = checked_saga_id(body.saga_id), checked_slug("body.definition", body.definition)
     except InvalidIdentifier as error:
         raise MalformedMessage(error.field, str(error)) from error
+    done = command.direction == "undo" and bytes(decode_body(command.body, UndoBody).result) != b"null"
     event_id = f"parent:{command.key}/{command.direction}/{command.attempt}"
     start = StartMessage(event_id, saga_id, name, body.input, body.version, traceparent=command.traceparent)
     # Chance is drawn once for an item, not once for an attempt to commit it.
@@ -205,6 +206,8 @@ def _child_item(delivery: Delivery, command: CommandMessage) -> Item:
             secret=secret,
             content=content,
             traceparent=command.traceparent,
+            depth=body.depth,
+            done=done,
         ),
         event_id,
         again=delivery.redelivered,

@@ -172,8 +172,13 @@ def _told_of_a_node(entry: JournalEntry) -> tuple[LifecycleName, dict[str, Any]]
         case WaitTimedOut(step=step):
             return "wait.timed_out", {"step": step}
         case ApprovalAsked(step=step, until_ms=until_ms, roles=roles, assignees=assignees, digest=digest):
-            may = {"roles": list(roles), "assignees": list(assignees)}
-            return "approval.asked", {"step": step, "until": timestamp(until_ms), **may, "digest": digest}
+            return "approval.asked", {
+                "step": step,
+                "until": timestamp(until_ms),
+                "roles": list(roles),
+                "assignees": list(assignees),
+                "digest": digest,
+            }
         case ApprovalEscalated(step=step, role=role):
             return "approval.escalated", {"step": step, "role": role}
         case ApprovalDecided(step=step, decision=decision, by=by):

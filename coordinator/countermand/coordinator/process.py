@@ -23,7 +23,7 @@ from countermand.coordinator.core.commands import Tiding, pending_tidings
 from countermand.coordinator.core.decide import refuse_unknown
 from countermand.coordinator.core.draft import Addressed, Parts
 from countermand.coordinator.core.events import CommandUnroutable, OperationRequested, ParentRequested
-from countermand.coordinator.core.journal import ParentAsked, Record, ReplyIgnored, SagaEnded, StepAsked, WaitBegun
+from countermand.coordinator.core.journal import ParentAsked, ParentGone, Record, SagaEnded, StepAsked, WaitBegun
 from countermand.coordinator.core.state import EVERYTHING, NotLoaded, Saga
 from countermand.coordinator.core.turning import outcome_of
 from countermand.coordinator.definitions import Definitions
@@ -34,7 +34,7 @@ from countermand.coordinator.sending import Sender
 from countermand.coordinator.telemetry import Counters
 from countermand.schemas.errors import CountermandError, InvariantViolated, SagaUnreadable, StoreUnavailable
 from countermand.schemas.identifiers import new_secret
-from countermand.schemas.messages import CommandMessage, Refused, ReplyMessage
+from countermand.schemas.messages import CommandMessage, Refused
 from countermand.wire import Message
 
 log = structlog.get_logger(__name__)
@@ -42,6 +42,7 @@ log = structlog.get_logger(__name__)
 ROUNDS_ALARMING: Final = 50  # Many writers of one saga collide for a while; this often in a row is worth a look.
 CONFLICT_PAUSE_MS_MAX: Final = 64  # Longer than a commit takes, so that those who collided meet no more.
 STORE_PAUSE_S: Final = 0.5  # A store that is away is asked again at this pace; the events wait here, unsettled.
+ROUNDS_OF_PARTS: Final = 8  # Whoever needs more than this of a large saga may as well have all of it.
 HISTORY_LOOKED_AT: Final = 1_000  # How far back what a repeated event once caused is looked for.
 
 
@@ -56,8 +57,9 @@ class Step(msgspec.Struct):
     records: tuple[Record, ...] = ()
     parts: Parts = msgspec.field(default_factory=Parts)
     answers: tuple[Addressed, ...] = ()
-    replies: tuple[ReplyMessage, ...] = ()
+    tidings: tuple[Tiding, ...] = ()
     wanted: frozenset[str] | None = None
+    rounds: int = 0
     unheard: list[Item] = []
     plans: dict[int, Plan | None] = {}
     token: str = ""
@@ -185,7 +187,9 @@ class OnePath:
                     self._decide_step(step)
                 except NotLoaded as missing:
                     known = frozenset() if step.wanted is None else step.wanted
-                    step.wanted = known | missing.parts if missing.parts else EVERYTHING
+                    step.rounds += 1
+                    everything = not missing.parts or step.rounds >= ROUNDS_OF_PARTS
+                    step.wanted = EVERYTHING if everything else known | missing.parts
                     wanting.append(step)
                 except Exception as error:
                     # A saga that can't be decided is a bug of ours, whatever it raises; the others must not go with it.
@@ -204,7 +208,7 @@ class OnePath:
     def _decide_step(self, step: Step) -> None:
         """Decides all events of one saga, one after another."""
         step.saga = None if step.loaded is None else step.loaded.saga
-        step.records, step.parts, step.answers, step.replies, step.unheard = (), Parts(), (), (), []
+        step.records, step.parts, step.answers, step.tidings, step.unheard = (), Parts(), (), (), []
         step.again = step.again or any(item.again for item in step.items)
         for item in step.items:
             event = item.event(self._clock.now_ms())
@@ -221,6 +225,7 @@ class OnePath:
                 step.plan = _plan_after(step.saga, plan, named)
                 step.records += decision.records
                 step.parts |= decision.parts
+                step.tidings += decision.tidings
             step.answers += answers
             step.unheard += [item for each in answers if self._refused_unheard(step, each)]
 
@@ -243,7 +248,9 @@ class OnePath:
         event = item.event(self._clock.now_ms())
         if isinstance(event, ParentRequested) and item.start is not None:
             # Its parent waits: it is told as by any participant that can't do what it is asked for.
-            step.replies += (refuse_parent(event, f"definition: {item.start.definition} is not registered"),)
+            step.tidings += (
+                refuse_parent(event, "unknown_definition", f"definition: {item.start.definition} is not registered"),
+            )
             return ()
         if item.start is not None:
             version = "" if item.start.version is None else f"@{item.start.version}"
@@ -310,7 +317,7 @@ class OnePath:
             for command in pending:
                 commands[len(messages)] = command
                 messages.append(self._outbox.command(command))
-            messages += [self._outbox.tiding(each) for each in (*tidings, *step.replies)]
+            messages += [self._outbox.tiding(each) for each in (*tidings, *step.tidings)]
             messages += await self._tidings_of(step)
         unsent = await self._sender.send(messages)
         # A copy of a command that is sent again may have got through the first time.
@@ -432,13 +439,11 @@ def _to_send(plan: Plan, saga: Saga, records: Sequence[Record] | None) -> tuple[
         return pending_commands(plan, saga), pending_tidings(plan, saga)
     entries = [record.entry for record in records]
     asked = {(entry.step, entry.direction, entry.attempt) for entry in entries if isinstance(entry, StepAsked)}
-    tells = any(isinstance(entry, WaitBegun | SagaEnded | ParentAsked) for entry in entries)
-    if saga.state.ended and saga.state.held:
-        # A lock that is granted after the end would be held for ever.
-        tells = tells or any(isinstance(entry, ReplyIgnored) and entry.why == "late" for entry in entries)
+    waits = {entry.step for entry in entries if isinstance(entry, WaitBegun)}
+    tells = bool(waits) or any(isinstance(entry, SagaEnded | ParentAsked | ParentGone) for entry in entries)
     return (
         pending_commands(plan, saga, asked.__contains__) if asked else [],
-        pending_tidings(plan, saga) if tells else [],
+        pending_tidings(plan, saga, waits.__contains__) if tells else [],
     )
 
 

@@ -33,6 +33,11 @@ CLAIM = Expense(id="exp-1", employee="ada", department="sales", purpose="train t
 # So cheap that the budget suffices for all cases, which share it.
 CHEAP = msgspec.structs.replace(CLAIM, cents=100)
 TOO_DEAR = msgspec.structs.replace(CLAIM, cents=BUDGET_CENTS["sales"] + 1)
+# News can't be undone and nobody reads its result: three more steps of that kind would only take time.
+NODES_WITHOUT_NEWS = {
+    *("confirm_claim", "receipts", "late_receipts", "review", "appeal", "hearing"),
+    *("reserve_budget", "book_expense", "pay_out"),
+}
 RECEIPTS = ReceiptsHandedIn(link="archive/4711")
 MANAGER = ["managers"]
 DIRECTOR = ["directors"]
@@ -174,8 +179,9 @@ def test_every_step_survives_every_trouble(effects: Effects) -> None:
 
     async def all_cases() -> None:
         async with services() as opened:
-            report = await exhaustive_async(reimburse, CHEAP, participants=opened, effects=effects)
-        print(report.cases)
+            report = await exhaustive_async(
+                reimburse, CHEAP, participants=opened, effects=effects, steps=NODES_WITHOUT_NEWS
+            )
         report.check()
 
     asyncio.run(all_cases())

@@ -38,12 +38,16 @@ AtOnce = Annotated[int, Meta(ge=1, le=AT_ONCE_MAX)]
 
 
 class ChildBody(msgspec.Struct, frozen=True):
-    """The body of the command that starts a child saga. `version` null is the newest."""
+    """The body of the command that starts a child saga.
+
+    `version` null is the newest. `depth` counts the sagas above it.
+    """
 
     saga_id: str
     definition: str
     version: int | None
     input: msgspec.Raw
+    depth: int = 1
 
 
 class LockBody(msgspec.Struct, frozen=True):
@@ -123,10 +127,13 @@ def mailbox_id(event: str, key: str) -> str:
     return _aggregate("event", event, key)
 
 
-def child_id(saga_id: str, step: str) -> str:
-    """The id of the child saga that a step starts: the same whenever it is computed."""
+def child_id(saga_id: str, step: str, keys_closed: int = 0) -> str:
+    """The id of the child saga that a step starts: the same whenever it is computed.
+
+    `keys_closed` as in `step_key`: when an operator has a rejected child tried again, that is another saga.
+    """
     place = step[len(step_name(step)) :].replace("[", ".").replace("]", "")
-    name = f"{saga_id}:{step_name(step)}{place}"
+    name = f"{saga_id}:{step_name(step)}{place}" + (f"-{keys_closed}" if keys_closed else "")
     if len(name) <= SAGA_ID_MAX:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:32]

@@ -1,7 +1,9 @@
 """Approvals on the screen."""
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from rich.console import Group
 from rich.table import Table
@@ -14,8 +16,10 @@ from countermand.coordinator.operate.approvals import Waiting
 from countermand.coordinator.operate.node_stories import ApprovalStory
 from countermand.coordinator.operate.story import Story
 
-INDENT = 2
-HANG = 12
+INDENT: Final = 2
+HANG: Final = 12
+COLUMNS: Final = ("saga", "approval", "definition", "may decide", "left")
+WIDE: Final = 110
 
 
 def print_approvals(approvals: Sequence[Waiting], now_ms: int) -> None:
@@ -24,17 +28,21 @@ def print_approvals(approvals: Sequence[Waiting], now_ms: int) -> None:
     if not approvals:
         terminal.print("nothing waits for a decision")
         return
+    # An id is there to be copied whole: on a narrow terminal the definition gives way.
+    columns = [name for name in COLUMNS if name != "definition" or terminal.width >= WIDE]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("saga", "approval", "definition", "may decide", "left"):
-        narrow = column == "left"
-        table.add_column(column, overflow="fold", no_wrap=narrow, justify="right" if narrow else "left")
+    for column in columns:
+        right = column == "left"
+        table.add_column(column, overflow="fold", no_wrap=column != "may decide", justify="right" if right else "left")
     for each in approvals:
         left = "paused" if each.paused else span(each.until_ms - now_ms)
-        cells = (each.saga_id, each.step, each.definition, _who(each), left)
-        table.add_row(*(Text(printable(cell)) for cell in cells))
+        cells = dict(zip(COLUMNS, (each.saga_id, each.step, each.definition, _who(each), left), strict=True))
+        table.add_row(*(Text(printable(cells[column])) for column in columns))
     terminal.print(table)
     first = approvals[0]
-    terminal.print(Text(f"countermand approvals show {first.saga_id} {first.step}", style="dim"), soft_wrap=True)
+    terminal.print(
+        Text(f"countermand approvals show {first.saga_id} {shlex.quote(first.step)}", style="dim"), soft_wrap=True
+    )
 
 
 def approval_screen(story: Story, approval: ApprovalStory, width: int) -> Group:

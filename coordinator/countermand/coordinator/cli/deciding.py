@@ -67,10 +67,12 @@ async def _decide(
 
 def _agreed(story: Story, approval: ApprovalStory, decision: Decision, asked: Asked) -> bool:
     """Whether the person goes on, having seen what it is about. What is shown is a message, not the command's data."""
+    from rich.text import Text
+
     from countermand.coordinator.cli.approval_table import approval_lines
 
     terminal = console(stderr=True)
-    terminal.print(f"{approval.step} of {story.saga_id} ({story.definition}) is to be {decision}")
+    terminal.print(Text(f"{approval.step} of {story.saga_id} ({story.definition}) is to be {decision}"))
     for line in approval_lines(approval, story.now_ms, terminal.width):
         terminal.print(line, soft_wrap=True)
     if asked.yes:

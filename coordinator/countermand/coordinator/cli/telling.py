@@ -90,6 +90,7 @@ def _approvals(story: Story, width: int) -> Iterator[Text]:
         yield Text(f"APPROVAL {approval.step}: given up {left}", style="bold magenta")
         yield from approval_lines(approval, story.now_ms, width, lines_max=SHOWN_LINES_MAX)
         yield from command_lines(story.decide_command(approval, "approve"), width, INDENT)
+        yield flat(f"{' ' * INDENT}or the same with deny", "dim")
     if len(story.approvals) > APPROVALS_SHOWN:
         more = len(story.approvals) - APPROVALS_SHOWN
         yield flat(f"and {more:,} approvals more, see --output json", "dim")
@@ -121,5 +122,7 @@ def _possible(story: Story, width: int) -> Iterator[Text]:
         return
     yield Text("what you can do now", style="bold")
     for choice in story.possible:
+        if choice.operation == "decide":
+            continue  # It stands with what is to be decided.
         yield from command_lines(choice.command, width, INDENT)
         yield from wrapped(choice.effect, width, indent=3 * INDENT, style="dim")

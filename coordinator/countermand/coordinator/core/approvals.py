@@ -19,6 +19,8 @@ def open_approvals(state: SagaState) -> dict[str, Approval]:
 
 def weigh_decision(plan: Plan, state: SagaState, operation: DecideApproval, actor: str, at_ms: int) -> Refusal | None:
     """Why somebody can't decide an approval; null if they can."""
+    if state.halted:
+        return Refusal("state_lost", "a part of the saga's state was lost: retry the saga first, then decide")
     asked = state.marks.get(operation.step)
     if not isinstance(asked, Approval):
         waiting = ", ".join(open_approvals(state)) or "none"

@@ -22,6 +22,8 @@ from countermand.schemas.messages import Failure, Rejected, ReplyMessage, Succee
 from countermand.schemas.template import UnresolvedPath
 
 _UNDONE: Final = "parent_compensated"
+# A definition that starts itself would go on for ever.
+CHILD_DEPTH_MAX: Final = 8
 _BECAUSE: Final = "the saga that started this one is undone"
 
 
@@ -55,7 +57,9 @@ def asked_by_parent(draft: Draft, event: ParentRequested, new: bool) -> None:
         return
     parent = draft.state.parent
     if parent is None or (parent.saga_id, parent.step) != (event.parent, event.step):
-        return  # Somebody else's saga has this id. Whoever asked is answered by its own timeout, and by nobody else.
+        # Somebody else's saga has this id: nothing of the one that asks was done, or will be.
+        draft.tidings.append(refuse_parent(event, "id_taken", f"saga_id: {event.saga_id} is another saga"))
+        return
     known = parent.undo if event.direction == "undo" else parent.do
     if known is None or event.ask.attempt > known.attempt:
         draft.add(_asked(event))
@@ -70,8 +74,8 @@ def part_from_parent(draft: Draft, event: ParentEnded) -> None:
         draft.add(ParentGone())
 
 
-def refuse_parent(event: ParentRequested, problem: str) -> ReplyMessage:
-    """The answer to a parent that asks for a child whose definition nobody knows: nothing was done."""
+def refuse_parent(event: ParentRequested, code: str, problem: str) -> ReplyMessage:
+    """The answer to a parent that asks for a child that can't be: nothing was done."""
     undone = event.direction == "undo"
     return ReplyMessage(
         saga_id=event.parent,
@@ -82,21 +86,27 @@ def refuse_parent(event: ParentRequested, problem: str) -> ReplyMessage:
         command_id=event.ask.command_id,
         saga_version=event.ask.saga_version,
         participant=COORDINATOR,
-        outcome=Succeeded() if undone else Rejected("unknown_definition", problem),
+        outcome=Succeeded() if undone else Rejected(code, problem),
         traceparent=event.traceparent,
     )
 
 
 def _begin_for(draft: Draft, event: ParentRequested) -> None:
-    problem = ""
+    failure: Failure | None = None
     try:
         begin(draft, event)
     except UnresolvedPath as error:
-        problem = f"{error.expression}: {error.problem}"
+        failure = Failure("invalid_input", f"{error.expression}: {error.problem}")
         begin_nothing(draft, event)
     draft.add(_asked(event))
-    if problem:
-        _end_undone(draft, Failure("invalid_input", problem))
+    if event.depth > CHILD_DEPTH_MAX:
+        failure = Failure("too_deep", f"sagas that start sagas, more than {CHILD_DEPTH_MAX} levels deep")
+    if event.direction == "undo" and event.done:
+        # Its parent knows that it was done, and here nothing is known of it: nobody can undo it any more.
+        draft.add(CompensationStarted(Failure("child_lost", "nothing is known of this child saga any more")))
+        end(draft, SagaEnded("abandoned"))
+    elif failure is not None:
+        _end_undone(draft, failure)
     elif event.direction == "undo":
         _end_undone(draft, Failure(_UNDONE, "undone before it was started"))
 
@@ -144,6 +154,7 @@ def _end_undone(draft: Draft, failure: Failure) -> None:
 def _asked(event: ParentRequested) -> ParentAsked:
     return ParentAsked(
         saga_id=event.parent,
+        depth=event.depth,
         step=event.step,
         key=event.key,
         direction=event.direction,

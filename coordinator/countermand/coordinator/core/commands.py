@@ -7,7 +7,7 @@ import msgspec
 
 from countermand.coordinator.core.plan import LIMIT_STEP, Plan
 from countermand.coordinator.core.rendering import render
-from countermand.coordinator.core.state import EDIT, RESULT, NotLoaded, Saga, Track, Wait
+from countermand.coordinator.core.state import DONE, EDIT, RESULT, NotLoaded, Saga, Track, Wait
 from countermand.schemas.codec import check_body, encode
 from countermand.schemas.coordination import (
     LOCK_ACTION,
@@ -32,11 +32,16 @@ from countermand.schemas.messages import (
     Succeeded,
     UndoBody,
 )
+from countermand.schemas.moments import MOMENT_MAX_MS
 from countermand.schemas.template import UnresolvedPath
 
 _NULL: Final = msgspec.Raw(b"null")
 # What a child saga answers that was undone, but not wholly by its participants.
+CHILD_DONE: Final = msgspec.Raw(b'{"done":true}')
 BY_HAND_RESULT: Final = b'{"by_hand":true}'
+
+# While a saga is paused its waits stand still, and the events that come are for them all the same.
+HOLD_MS: Final = 30 * 24 * 60 * 60 * 1000
 
 # A message from one saga to another, or to a lock or mailbox, beside its commands.
 Tiding = ReplyMessage | ReleaseMessage | ParentEndedMessage | SubscribeMessage
@@ -114,7 +119,13 @@ def command_body(plan: Plan, saga: Saga, ref: str, direction: Direction) -> byte
     if missing is not None:
         raise missing
     check_body(body, field=f"steps.{ref}.input")
-    return encode(UndoBody(msgspec.Raw(body), result or _NULL)) if direction == "undo" else body
+    if direction != "undo":
+        return body
+    if plan.steps[step_name(ref)].participant == COORDINATOR:
+        # What a child gave is in the child; that it has completed tells one that was lost from one that never was.
+        known = saga.state.steps.get(ref)
+        result = CHILD_DONE if known is not None and known.do.status in DONE else None
+    return encode(UndoBody(msgspec.Raw(body), result or _NULL))
 
 
 def _asked_for(plan: Plan, saga: Saga, ref: str) -> bytes:
@@ -126,7 +137,10 @@ def _asked_for(plan: Plan, saga: Saga, ref: str) -> bytes:
     match spot.node:
         case ChildNode(definition=definition, version=version):
             value = msgspec.Raw(encode(render(plan, saga, plan.template(name, "input"), spot, place)))
-            return encode(ChildBody(child_id(saga.state.saga_id, ref), definition, version, value))
+            known, parent = saga.state.steps.get(ref), saga.state.parent
+            identity = child_id(saga.state.saga_id, ref, 0 if known is None else known.keys_closed)
+            depth = 1 if parent is None else parent.depth + 1
+            return encode(ChildBody(identity, definition, version, value, depth))
         case LockNode(lock=lock):
             key = key_text(render(plan, saga, plan.template(name, "key"), spot, place), f"{ref}.key")
             return encode(LockBody(lock, key))
@@ -153,8 +167,8 @@ def key_text(value: Any, at: str) -> str:
 # --- what goes to other sagas, locks and mailboxes
 
 
-def pending_tidings(plan: Plan, saga: Saga) -> list[Tiding]:
-    """Everything that this saga has to tell others than participants and clients.
+def pending_tidings(plan: Plan, saga: Saga, waits: Callable[[str], bool] = lambda _: True) -> list[Tiding]:
+    """Everything that this saga has to tell others than participants and clients; of its waits, those that are wanted.
 
     Raises:
         NotLoaded: of a large saga, something is needed that isn't here.
@@ -163,9 +177,9 @@ def pending_tidings(plan: Plan, saga: Saga) -> list[Tiding]:
     if state.halted:
         return []
     told: list[Tiding] = [
-        SubscribeMessage(state.saga_id, ref, mark.event, mark.key, mark.until_ms)
+        SubscribeMessage(state.saga_id, ref, mark.event, mark.key, min(mark.until_ms + HOLD_MS, MOMENT_MAX_MS))
         for ref, mark in state.marks.items()
-        if isinstance(mark, Wait) and mark.status == "open" and mark.key is not None
+        if isinstance(mark, Wait) and mark.status == "open" and mark.key is not None and waits(ref)
     ]
     if state.ended:
         told += _farewells(saga)
@@ -178,9 +192,11 @@ def _farewells(saga: Saga) -> list[Tiding]:
     """What ends with the saga: its locks are released, and its children need not wait for their undoing any more."""
     state = saga.state
     told: list[Tiding] = []
+    # A child that has completed may still be undone itself, and then its own children have to be.
+    final = state.parent is None or state.parent.gone or state.phase != "completed"
     for held in state.held:
         if not held.lock:
-            told.append(ParentEndedMessage(held.key, state.saga_id, held.step))
+            told += [ParentEndedMessage(held.key, state.saga_id, held.step)] if final else []
             continue
         # Which of its attempts the gate has seen, nobody here can know; each is proof enough, and only one counts.
         known = saga.step(held.step)
@@ -236,6 +252,8 @@ def _undone_as(plan: Plan, saga: Saga) -> ReplyOutcome | None:
             return Succeeded(msgspec.Raw(BY_HAND_RESULT))
         case "completed":
             return Rejected("past_pivot", f"the child saga is past its pivot ({plan.pivot}) and can't be undone")
+        case "abandoned" if saga.state.failure is not None and saga.state.failure.code == "child_lost":
+            return Rejected("child_lost", saga.state.failure.reason)
         case "abandoned":
             return Rejected("child_abandoned", "the child saga was abandoned by an operator")
         case _:

@@ -54,8 +54,8 @@ class Note(msgspec.Struct, frozen=True):
 class Comparison(msgspec.Struct, frozen=True):
     """What keeps a saga from going over (nothing, if it can), and what going over would mean.
 
-    `forgotten` are instances of nodes that the other version doesn't have and of which nothing needs undoing. `exempt`
-    are steps that it has, and that the saga does without.
+    `forgotten` are nodes that the other version doesn't have and of which nothing needs undoing. `exempt` are steps
+    that it has, and that the saga does without.
     """
 
     obstacles: tuple[Note, ...]
@@ -80,9 +80,9 @@ def compare(plan: Plan, target: Plan, saga: Saga) -> Comparison:
     )
     if obstacles:
         return Comparison(obstacles)
-    gone = (*state.steps, *state.marks)
+    known = dict.fromkeys(map(step_name, (*state.steps, *state.marks)))
     # The turn that a saga has had is given back when it ends; until then it is known which request that was.
-    forgotten = tuple(ref for ref in gone if step_name(ref) not in target.spots and ref != LIMIT_STEP)
+    forgotten = tuple(name for name in known if name not in target.spots and name != LIMIT_STEP)
     notes = tuple(Note(node, said) for node, said in notes_on(plan, target, state, reached))
     return Comparison((), notes, forgotten, exempt)
 

@@ -9,7 +9,7 @@ from typing import Final, assert_never, cast
 import msgspec
 
 from countermand.coordinator.core.children import asked_by_parent, begin, part_from_parent, turn_for_parent
-from countermand.coordinator.core.commands import command_body, is_lock
+from countermand.coordinator.core.commands import Tiding, command_body, is_lock
 from countermand.coordinator.core.draft import Addressed, Draft, Parts
 from countermand.coordinator.core.events import (
     CancelRequested,
@@ -41,20 +41,27 @@ from countermand.coordinator.core.operations import operate, told_before
 from countermand.coordinator.core.phases import PHASES
 from countermand.coordinator.core.plan import Plan
 from countermand.coordinator.core.rendering import render
-from countermand.coordinator.core.settle import ask_probes, settle_reply, settle_unroutable, time_out, to_be_probed
-from countermand.coordinator.core.state import Saga, StuckCause, TrackStatus
+from countermand.coordinator.core.settle import (
+    ask_probes,
+    is_genuine,
+    settle_reply,
+    settle_unroutable,
+    time_out,
+    to_be_probed,
+)
+from countermand.coordinator.core.state import Saga, StuckCause, TrackStatus, Wait
 from countermand.coordinator.core.turning import end, outcome_of, pivot_stands, stick, turn
-from countermand.schemas.codec import encode
-from countermand.schemas.coordination import ChildBody, LockBody
+from countermand.schemas.codec import check_body, encode
+from countermand.schemas.coordination import ChildBody, LockBody, ReleaseMessage
 from countermand.schemas.definition import COORDINATOR
 from countermand.schemas.errors import LimitExceeded
 from countermand.schemas.identifiers import Direction, step_name
-from countermand.schemas.messages import Accepted, Answer, Failure, Refused
+from countermand.schemas.messages import Accepted, Answer, Failure, Refused, ReplyMessage, Succeeded
 from countermand.schemas.template import UnresolvedPath
 
 # Whoever waits for a saga is remembered in it; a client that asks again from ever new queues must not make it grow.
 WATCHERS_MAX = 16
-# Kept signals are deduplicated by their request's id.
+# So many signals that no wait has taken yet are kept.
 SIGNALS_MAX = 1_000
 
 # What a saga that has not turned back is stuck on, or one that has: the pivot's no turns a saga back, so a rejected
@@ -63,6 +70,7 @@ _CAUSES: Final[Mapping[tuple[Direction, TrackStatus], StuckCause]] = {
     ("do", "exhausted"): "forward_exhausted",
     ("do", "rejected"): "forward_rejected",
     ("do", "unknown"): "pivot_unknown",
+    ("do", "not_done"): "forward_exhausted",
     ("undo", "exhausted"): "compensation_exhausted",
     ("probe", "exhausted"): "pivot_unknown",
 }
@@ -75,14 +83,15 @@ class Decision(msgspec.Struct, frozen=True):
     """Everything that follows from an event. Nothing of it has happened yet.
 
     `saga` is the saga afterwards (null if there is none), `records` what is appended to its journal: empty means that
-    there is nothing to commit. `parts` are those that are new beside the state. `answers` go to clients once the commit
-    stands.
+    there is nothing to commit. `parts` are those that are new beside the state. Once the commit stands, `answers` go to
+    clients and `tidings` to other sagas.
     """
 
     saga: Saga | None
     records: tuple[Record, ...]
     parts: Parts
     answers: tuple[Addressed, ...]
+    tidings: tuple[Tiding, ...] = ()
 
     @property
     def wake_at_ms(self) -> int | None:
@@ -128,7 +137,7 @@ def decide(plan: Plan, saga: Saga | None, event: SagaEvent) -> Decision:
         case "part":
             part_from_parent(draft, cast("ParentEnded", event))
         case "late":
-            draft.ignore(cast("ReplyReceived", event).reply, "late")
+            _late(draft, cast("ReplyReceived", event).reply)
         case "refuse" if isinstance(event, SignalReceived) and event.wait is not None:
             pass  # Whoever sent the event has had its answer; this saga waits for it no more.
         case "refuse":
@@ -145,7 +154,7 @@ def decide(plan: Plan, saga: Saga | None, event: SagaEvent) -> Decision:
         state = draft.saga.state
         accepted = Accepted(request.request_id, state.saga_id, state.phase, saga_version=state.version)
         draft.answer(request.reply_to, accepted)
-    return Decision(draft.after(), tuple(draft.records), draft.parts, tuple(draft.answers))
+    return Decision(draft.after(), tuple(draft.records), draft.parts, tuple(draft.answers), tuple(draft.tidings))
 
 
 # --- the moves
@@ -199,9 +208,9 @@ def _keep(draft: Draft, event: SignalReceived) -> None:
     state = draft.state
     # One event may be waited for in several places of a saga, and comes to each of them.
     identity = event.request_id if event.wait is None else f"{event.request_id}/{event.wait}"
-    if identity in state.signals:
+    if identity in state.signals or (event.wait is not None and not _waits(draft, event.wait)):
         answer = Accepted(event.request_id, state.saga_id, state.phase, duplicate=True)
-    elif len(state.signals) >= SIGNALS_MAX:
+    elif len(state.kept) >= SIGNALS_MAX:
         problem = f"signals: {SIGNALS_MAX} are kept already"
         draft.answer(event.reply_to, Refused(event.request_id, "too_many_signals", problem, state.saga_id))
         return
@@ -210,6 +219,22 @@ def _keep(draft: Draft, event: SignalReceived) -> None:
         draft.add(SignalKept(identity, event.name, event.wait))
         answer = Accepted(event.request_id, state.saga_id, state.phase)
     draft.answer(event.reply_to, answer)
+
+
+def _late(draft: Draft, reply: ReplyMessage) -> None:
+    draft.ignore(reply, "late")
+    held = next((each for each in draft.state.held if each.step == reply.step and each.lock), None)
+    if held is not None and isinstance(reply.outcome, Succeeded) and is_genuine(draft, reply):
+        # A lock that is granted after the end would be held for ever.
+        lost = ReleaseMessage(held.lock, held.key, draft.state.saga_id, held.step, reply.command_id)
+        draft.tidings.append(lost)
+
+
+def _waits(draft: Draft, ref: str) -> bool:
+    """Whether a wait is open, and hasn't been told yet what it waits for."""
+    mark = draft.state.marks.get(ref)
+    told = any(kept.wait == ref for kept in draft.state.kept)
+    return isinstance(mark, Wait) and mark.status == "open" and not told
 
 
 def _cancel(draft: Draft, event: CancelRequested) -> None:
@@ -352,8 +377,10 @@ def _held(due: Due, body: bytes) -> LockAsked | ChildAsked:
 def _complete(draft: Draft) -> None:
     problem = ""
     try:
-        draft.take_outcome(msgspec.Raw(encode(render(draft.plan, draft.saga, draft.plan.outcome))))
-    except UnresolvedPath as error:
+        outcome = encode(render(draft.plan, draft.saga, draft.plan.outcome))
+        check_body(outcome, field="outcome")
+        draft.take_outcome(msgspec.Raw(outcome))
+    except (UnresolvedPath, LimitExceeded) as error:
         # Every step is done: a saga whose answer can't be made has completed all the same, and says what is missing.
         problem = str(error)
     end(draft, SagaEnded("completed", problem))
@@ -376,6 +403,8 @@ def _stick_again(draft: Draft) -> None:
         # What was given up in a part that goes back waits for its compensation.
         if cause is None or to_be_probed(draft, ref, step):
             continue
+        if cause == "pivot_unknown" and ref != draft.plan.pivot:
+            cause = "forward_exhausted"  # It was done before the pivot, and a loss of state made it doubtful.
         if direction == "undo" or not draft.going_back(ref):
             draft.add(SagaStuck(cause, ref, track.error or ""))
             return
@@ -392,7 +421,7 @@ def _still_stuck(draft: Draft, cause: StuckCause, ref: str) -> bool:
         return True
     if cause == "unresolvable":
         return draft.going_back(ref) and known.undo is None
-    return known.newest[1].status in ("unknown", "exhausted", "rejected")
+    return known.newest[1].status in ("unknown", "not_done", "exhausted", "rejected")
 
 
 def refuse_unknown(event: SagaEvent) -> tuple[Addressed, ...]:

@@ -3,11 +3,12 @@
 import msgspec
 from msgspec.structs import replace
 
+from countermand.coordinator.core.commands import Tiding
 from countermand.coordinator.core.evolve import evolve
 from countermand.coordinator.core.frontier import Frontier
 from countermand.coordinator.core.journal import IgnoredBecause, JournalEntry, Record, ReplyIgnored, StepAsked
 from countermand.coordinator.core.plan import Plan
-from countermand.coordinator.core.state import Mark, Saga, SagaState, StepState
+from countermand.coordinator.core.state import Mark, Saga, SagaState, Scoped, StepState
 from countermand.schemas.definition import StepNode
 from countermand.schemas.errors import InvariantViolated
 from countermand.schemas.identifiers import Direction
@@ -59,6 +60,7 @@ class Draft:
         self.records: list[Record] = []
         self.parts = Parts()
         self.answers: list[Addressed] = []
+        self.tidings: list[Tiding] = []
         self._before = saga
         self._state = None if saga is None else saga.state
         self._saga = saga
@@ -165,20 +167,30 @@ class Draft:
         # What the frames have not been led past yet has to stay: without a walk they stand still.
         walked = state.paused is None and not state.halted and not state.confirming
         over_max = self.plan.over_max
-        if len(state.steps) > over_max and walked:
+        leaves = len(state.marks) > over_max and walked
+        if len(state.steps) > over_max or leaves:
             # The pivot stays: whether the saga may turn back is asked of it all the time.
-            over = {ref: step for ref, step in state.steps.items() if step.over and ref != self.plan.pivot}
-            if len(over) > over_max:
+            over = {ref: step for ref, step in state.steps.items() if self._is_over(ref, step)} if walked else {}
+            # What a scope's mark says of its steps goes with it.
+            if len(over) > over_max or leaves:
                 self.parts.steps.update(over)
                 steps = {ref: step for ref, step in state.steps.items() if ref not in over}
                 self._state = state = replace(state, steps=steps)
                 self._saga = replace(self.saga, steps={**self.saga.steps, **over})
-        if len(state.marks) > over_max:
+        if leaves:
             passed = {ref: state.marks[ref] for ref in self._passed if ref in state.marks}
             self.parts.marks.update(passed)
             marks = {ref: mark for ref, mark in state.marks.items() if ref not in passed}
             self._state = replace(state, marks=marks)
             self._saga = replace(self.saga, marks={**self.saga.marks, **passed})
+
+    def _is_over(self, ref: str, step: StepState) -> bool:
+        if ref == self.plan.pivot or step.open:
+            return False
+        if step.over:
+            return True
+        marks = (self.state.marks.get(scope) for scope in self.plan.scopes_around(ref))
+        return any(isinstance(mark, Scoped) and mark.undone for mark in marks)
 
     def _numbered(self) -> SagaState:
         return replace(self.state, version=self.version, updated_ms=self.at_ms) if self.records else self.state

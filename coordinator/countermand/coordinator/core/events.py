@@ -84,7 +84,8 @@ class OperationRequested(msgspec.Struct, frozen=True):
 class ParentRequested(msgspec.Struct, frozen=True):
     """What the saga that starts this one asks: that it be started, or undone.
 
-    `secret` and `content` are as for a start; of an undoing, `input` is what it was, or would have been, started with.
+    `secret` and `content` are as for a start. Of an undoing, `input` is what it was, or would have been, started with,
+    and `done` says that it is known to have completed. `depth` counts the sagas above it.
     """
 
     event_id: str
@@ -99,6 +100,8 @@ class ParentRequested(msgspec.Struct, frozen=True):
     secret: str
     content: str
     traceparent: str | None = None
+    depth: int = 1
+    done: bool = False
 
 
 class ParentEnded(msgspec.Struct, frozen=True):

@@ -73,6 +73,7 @@ from countermand.schemas.identifiers import Direction, step_name
 
 # Enough to recognise a request that is repeated within any sensible time; the history keeps them all.
 OPERATIONS_KEPT: Final = 64
+SIGNALS_REMEMBERED: Final = 1_000
 
 M = TypeVar("M", Wait, Sleep, Approval, Scoped)
 
@@ -136,7 +137,9 @@ def evolve(state: SagaState | None, entry: JournalEntry, at_ms: int) -> SagaStat
             return _migrated(state, entry)
         case SignalKept(request_id=request_id, name=name, wait=wait):
             kept = (*state.kept, Kept(request_id, name, wait))
-            return replace(state, signals=(*state.signals, request_id), kept=kept)
+            # What comes for one wait is recognised by that wait; of the rest, the last ones are remembered.
+            signals = state.signals if wait is not None else (*state.signals, request_id)[-SIGNALS_REMEMBERED:]
+            return replace(state, signals=signals, kept=kept)
         case WatcherAdded(queue=queue):
             return replace(state, watchers=(*state.watchers, queue))
         case ReplyIgnored():
@@ -375,7 +378,7 @@ def _migrated(state: SagaState, entry: SagaMigrated) -> SagaState:
         if step.do.status != "rejected"
         else step
         for ref, step in state.steps.items()
-        if ref not in gone
+        if step_name(ref) not in gone
     }
     steps |= {name: StepState(Track("skipped", 0)) for name in entry.exempt}
     routes = {step.route for step in steps.values() if step.route is not None and step.route.compensated}
@@ -384,14 +387,14 @@ def _migrated(state: SagaState, entry: SagaMigrated) -> SagaState:
         definition=entry.definition,
         definition_hash=entry.definition_hash,
         steps=steps,
-        marks={ref: mark for ref, mark in state.marks.items() if ref not in gone},
+        marks={ref: mark for ref, mark in state.marks.items() if step_name(ref) not in gone},
         frames={},  # They are those of the other tree; the evidence leads to the place in this one.
         undo_routes=tuple(sorted({f"{route.participant}/{route.action}" for route in routes})),
     )
 
 
 def _parent_asked(state: SagaState, entry: ParentAsked) -> SagaState:
-    parent = state.parent or Parent(entry.saga_id, entry.step, entry.key)
+    parent = state.parent or Parent(entry.saga_id, entry.step, entry.key, depth=entry.depth)
     ask = Ask(entry.attempt, entry.command_id, entry.saga_version)
     asked = replace(parent, undo=ask) if entry.direction == "undo" else replace(parent, do=ask)
     return replace(state, parent=asked)

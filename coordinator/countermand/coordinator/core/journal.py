@@ -184,6 +184,7 @@ class ParentAsked(Entry, frozen=True, tag="parent_asked"):
     attempt: int
     command_id: str
     saga_version: int
+    depth: int = 1
 
 
 class ParentGone(Entry, frozen=True, tag="parent_gone"):
@@ -266,8 +267,8 @@ class SagaMigrated(Entry, frozen=True, tag="saga_migrated"):
     """The saga goes on under another version of its definition.
 
     `routes` are, by the step's name, how the former version undoes what it did, where the other one does it otherwise;
-    what had been sent to the steps `inputs_kept` stands beside the state. `forgotten` are instances of nodes that the
-    other version doesn't have, `exempt` steps that it has and that the saga does without.
+    what had been sent to the steps `inputs_kept` stands beside the state. `forgotten` are nodes that the other version
+    doesn't have, `exempt` steps that it has and that the saga does without.
     """
 
     definition: str

@@ -93,4 +93,4 @@ def _may_go_on(target: Plan, before: SagaState, comparison: Comparison) -> bool:
         return False
     mark, spot = before.marks.get(stuck.step), target.spot(stuck.step)
     branches = mark is not None and spot is not None and branch_of(spot, mark) is not None
-    return stuck.cause == "unresolvable" or stuck.step in comparison.forgotten or branches
+    return stuck.cause == "unresolvable" or step_name(stuck.step) in comparison.forgotten or branches

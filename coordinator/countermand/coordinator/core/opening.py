@@ -41,6 +41,8 @@ from countermand.schemas.template import UnresolvedPath
 
 # More than this belongs into several sagas: every item is a record of the saga for as long as it is kept.
 ITEMS_MAX: Final = 10_000
+# All items are written in one commit. An expression can make of a small input a very large list.
+ITEMS_BYTES_MAX: Final = 8 * 1024 * 1024
 ASSIGNEES_MAX: Final = 100
 # A definition without a deadline doesn't pass the lint; one from elsewhere waits no longer than this.
 _LONGEST_MS: Final = 366 * 24 * 60 * 60 * 1000
@@ -74,8 +76,11 @@ def _open(draft: Draft, opening: Opening) -> None:
             draft.add(BranchTaken(ref, _truth(ref, _rendered(draft, opening, "condition"))))
         case ForEachNode():
             items = _list(ref, "items", _rendered(draft, opening, "items"), ITEMS_MAX)
+            encoded = {f"{ref}[{index}]": msgspec.Raw(encode(item)) for index, item in enumerate(items)}
+            if (size := sum(len(bytes(item)) for item in encoded.values())) > ITEMS_BYTES_MAX:
+                raise UnresolvedPath("items", f"{ref}.items", f"have {size} bytes; at most {ITEMS_BYTES_MAX}")
             draft.add(LoopOpened(ref, len(items)))
-            draft.take_items({f"{ref}[{index}]": msgspec.Raw(encode(item)) for index, item in enumerate(items)})
+            draft.take_items(encoded)
         case WaitNode(event=event):
             key = None if node.key is None else key_text(_rendered(draft, opening, "key"), f"{ref}.key")
             draft.add(WaitBegun(ref, event, _until(draft, node.deadline_ms), key))
@@ -92,9 +97,11 @@ def _ask_for_approval(draft: Draft, opening: Opening, node: ApprovalNode) -> Non
     shown = encode(_rendered(draft, opening, "shows"))
     check_body(shown, field=f"steps.{ref}.shows")
     assignees = _list(ref, "assignees", _rendered(draft, opening, "assignees"), ASSIGNEES_MAX)
-    requester = _rendered(draft, opening, "requester")
-    for field, person in (*(("assignees", each) for each in assignees), ("requester", requester or "")):
-        if not isinstance(person, str):
+    # Where the definition names a requester, nobody being named would let everybody decide.
+    requester = None if node.requester is None else _rendered(draft, opening, "requester")
+    people = [("assignees", each) for each in assignees]
+    for field, person in people if node.requester is None else [*people, ("requester", requester)]:
+        if not isinstance(person, str) or not person:
             raise UnresolvedPath(field, f"{ref}.{field}", "a person is named by text")
     escalate_ms = None if node.escalate_after_ms is None else draft.at_ms + node.escalate_after_ms
     draft.take_items({ref: msgspec.Raw(shown)})

@@ -15,6 +15,7 @@ from countermand.coordinator.core.approvals import decide_approval, weigh_decisi
 from countermand.coordinator.core.draft import Draft
 from countermand.coordinator.core.events import OperationRequested
 from countermand.coordinator.core.journal import (
+    ChildAsked,
     CompensationSettled,
     CompensationStarted,
     DeadlineExtended,
@@ -32,6 +33,7 @@ from countermand.coordinator.core.refusal import Refusal
 from countermand.coordinator.core.state import DONE, UNDONE, SagaState, Scoped, Track
 from countermand.coordinator.core.turning import end, pivot_stands, turn
 from countermand.schemas.codec import check_body
+from countermand.schemas.coordination import SAGA_ACTION, child_id
 from countermand.schemas.definition import COORDINATOR, StepNode
 from countermand.schemas.errors import InvariantViolated, LimitExceeded
 from countermand.schemas.identifiers import Direction, step_name
@@ -232,6 +234,8 @@ def _target(plan: Plan, state: SagaState, named: str | None, *, again: bool = Fa
         return Target(name) if again and name == stuck_on else _no_step(plan, state, name)
     direction: Direction = "undo" if going_back(plan, state, name) else "do"
     found = state.steps.get(name)
+    if found is not None and found.route is not None:
+        step = msgspec.structs.replace(step, participant=found.route.participant)
     return Target(name, step, direction, None if found is None else found.track(direction))
 
 
@@ -295,6 +299,9 @@ def _payload_refused(draft: Draft, target: Target, operation: Operation) -> Refu
             field = "input"
         case SkipStep(result=msgspec.Raw()) if target.direction == "undo":
             return Refusal("no_result", "result: a compensation has none")
+        case SkipStep(result=msgspec.Raw()) if target.ref in draft.state.confirming:
+            problem = f"result: {target.ref} was done before, and others may have read its result; skip it without one"
+            return Refusal("no_result", problem)
         case SkipStep() if target.direction == "do":
             field, payload = "result", operation.result or _NULL
         case _:
@@ -322,7 +329,7 @@ def _carry_out(draft: Draft, target: Target, event: OperationRequested) -> None:
         case RetryStep():
             _retry_step(draft, target, operation)
         case SkipStep():
-            if target.direction == "do":
+            if target.direction == "do" and target.ref not in state.confirming:
                 draft.take_result(_name(target), operation.result or _NULL)
             draft.add(StepSkipped(_name(target), target.direction))
         case SettleCompensation(evidence=evidence):
@@ -387,11 +394,16 @@ def _retry_step(draft: Draft, target: Target, operation: RetryStep) -> None:
         draft.take_edit(name, operation.input)
     rejected = track is not None and track.status == "rejected"
     draft.add(RetryGranted(name, target.direction, new_key=rejected, edited=edited))
+    step = draft.plan.steps[step_name(name)]
+    if rejected and step.participant == COORDINATOR and step.action == SAGA_ACTION:
+        # Another key is another child saga.
+        keys_closed = draft.state.steps[name].keys_closed
+        draft.add(ChildAsked(name, child_id(draft.state.saga_id, name, keys_closed)))
     if track is None:
         # Its command could not be made; once released, the frontier tries again.
         draft.add(SagaReleased())
     else:
-        draft.ask(draft.plan.steps[step_name(name)], name, target.direction, track.attempt + 1)
+        draft.ask(step, name, target.direction, track.attempt + 1)
 
 
 def _compensate(draft: Draft, failure: Failure) -> None:

@@ -83,7 +83,7 @@ def _candidates(plan: Plan, state: SagaState, at_ms: int) -> list[Operation]:
     names = dict.fromkeys([*waited, *named, *known[:INSTANCES_MAX]])
     decisions: list[Operation] = [
         DecideApproval(ref, decision, mark.digest, roles=mark.roles)
-        for ref, mark in open_approvals(state).items()
+        for ref, mark in list(open_approvals(state).items())[:INSTANCES_MAX]
         for decision in _DECISIONS
     ]
     operations: list[Operation] = [*decisions, ResumeSaga(), *([RetryStep()] if state.halted else [])]

@@ -225,7 +225,8 @@ class Ask(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Parent(msgspec.Struct, frozen=True, array_like=True):
-    """The saga that a child was started by, and what it has asked. `gone`: it has ended, and asks no more."""
+    """The saga that a child was started by, and what it has asked. `gone`: it has ended, and asks no more. `depth`
+    counts the sagas above the child."""
 
     saga_id: str
     step: str
@@ -233,6 +234,7 @@ class Parent(msgspec.Struct, frozen=True, array_like=True):
     do: Ask | None = None
     undo: Ask | None = None
     gone: bool = False
+    depth: int = 1
 
 
 class Stuck(msgspec.Struct, frozen=True, array_like=True):

@@ -46,6 +46,10 @@ def turn(draft: Draft, failure: Failure) -> None:
 
 def fail(draft: Draft, failure: Failure, ref: str) -> None:
     """A node of the saga can't be done: the innermost scope around it turns back, or the saga."""
+    if ref != draft.plan.pivot and pivot_stands(draft.plan, draft.state) != "ahead":
+        # Asked again after a loss of state, and not confirmed: but the saga may be past its pivot.
+        stick(draft, "forward_exhausted", ref, f"{failure.code}: {failure.reason}")
+        return
     for scope in draft.plan.scopes_around(ref):
         if draft.saga.mark(scope) is None:
             draft.add(CompensationStarted(failure, scope, tuple(_out_in(draft, scope))))
@@ -83,4 +87,6 @@ def end(draft: Draft, entry: SagaEnded) -> None:
 
 def outcome_of(saga: Saga) -> Outcome:
     """What an ended saga tells those who wait for it."""
-    return Outcome(saga.state.saga_id, saga.state.phase, saga.outcome or _NULL, saga.state.failure)
+    # A child saga may have been undone after it had completed.
+    result = saga.outcome if saga.state.phase == "completed" else None
+    return Outcome(saga.state.saga_id, saga.state.phase, result or _NULL, saga.state.failure)

@@ -32,7 +32,7 @@ from countermand.coordinator.core.possible import summed
 from countermand.coordinator.operate.node_sentences import of_a_node
 from countermand.coordinator.operate.reading import CAUSES_IN_WORDS
 from countermand.schemas.envelope import timestamp
-from countermand.schemas.identifiers import Direction, step_name
+from countermand.schemas.identifiers import Direction
 from countermand.schemas.messages import Failure
 
 _FAILED: Final = {"failed": "failed", "timed_out": "was not answered in time", "unroutable": "found no queue"}
@@ -102,8 +102,7 @@ def _kept(entry: SagaMigrated) -> str:
         said += f"; {', '.join(entry.routes)}: undone as the former one says"
     if entry.inputs_kept:
         said += f"; {', '.join(entry.inputs_kept)}: what was sent is kept"
-    gone = dict.fromkeys(map(step_name, entry.forgotten))
-    return said + (f"; {', '.join(gone)}: left behind" if gone else "")
+    return said + (f"; {', '.join(entry.forgotten)}: left behind" if entry.forgotten else "")
 
 
 def because(failure: Failure) -> str:

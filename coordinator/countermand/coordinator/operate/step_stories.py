@@ -194,7 +194,7 @@ def _lane(view: View, spot: Spot, step: StepNode, ref: str, known: StepState, di
         attempts_max=None if limit is None else limit + track.forgiven,
         error=track.error,
         reason=None if last is None else last.reason,
-        next=_next(view, known, direction, track),
+        next=_next(view, track),
         spans=drawn,
     )
 
@@ -207,9 +207,9 @@ def _words(spot: Spot, status: str, direction: Direction, *, ended: bool) -> str
     return _OWN.get((sort, direction), {}).get(status) or usual.get(status, status.replace("_", " "))
 
 
-def _next(view: View, known: StepState, direction: Direction, track: Track) -> NextMoment | None:
+def _next(view: View, track: Track) -> NextMoment | None:
     state = view.state
-    if state.ended or state.halted or known.newest[0] != direction:
+    if state.ended or state.halted:
         return None
     if track.status == "asked":
         return NextMoment("reply_overdue", track.until_ms)

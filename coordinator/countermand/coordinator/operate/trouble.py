@@ -34,7 +34,7 @@ def trouble_of(plan: Plan, state: SagaState) -> Trouble | None:
         step=stuck.step,
         happened=_happened(plan, state, stuck),
         detail=stuck.detail,
-        means=_means(stuck.cause, stuck.step or "the step"),
+        means=_means(plan, stuck.cause, stuck.step or "the step"),
         because=f"{CAUSES_IN_WORDS[stuck.cause]}{where}: {stuck.detail}",
     )
 
@@ -75,7 +75,8 @@ def _who(step: StepNode | None) -> str:
     return "the coordinator itself" if step.participant == COORDINATOR else step.participant
 
 
-def _means(cause: StuckCause, step: str) -> str:
+def _means(plan: Plan, cause: StuckCause, step: str) -> str:
+    spot = plan.spot(step)
     match cause:
         case "compensation_exhausted" | "compensation_rejected":
             return (
@@ -84,6 +85,11 @@ def _means(cause: StuckCause, step: str) -> str:
             )
         case "pivot_unknown":
             return f"The saga can neither go on nor turn back before it is known whether {step} was done."
+        case "forward_rejected" if spot is not None and spot.step is None:
+            return (
+                f"The saga is past its pivot and can't go back: {step} has to begin again, or the saga go over to a "
+                "version of its definition that has a branch for this."
+            )
         case "forward_exhausted" | "forward_rejected":
             return f"The saga is past its pivot and can't go back: {step} has to be done in the end, or be skipped."
         case "unresolvable":

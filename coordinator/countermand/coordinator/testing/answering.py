@@ -1,12 +1,13 @@
 """Participants that answer by themselves, for stories that are told without real ones."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from countermand.coordinator.core.plan import Plan
-from countermand.schemas.definition import Definition
+from countermand.schemas.definition import decode_definition
 from countermand.schemas.identifiers import step_name
 from countermand.schemas.messages import CommandMessage, Rejected, ReplyMessage, ReplyOutcome, Succeeded
 from countermand.schemas.template import Key, references, template_fields
@@ -99,16 +100,18 @@ def example_of(results: Mapping[tuple[str, str], bytes], definition: str, ref: s
     return results.get((definition, ref)) or results.get((definition, step_name(ref))) or b"null"
 
 
-def example_results(saga: SagaDocument, definition: Definition) -> dict[str, bytes]:
+def example_results(saga: SagaDocument) -> dict[str, bytes]:
     """A result for each node: of its contract's type where the saga knows it, else the fields that others read."""
     typed = dict(saga.example_results()) if isinstance(saga, ExampleResults) else {}
-    return _sketched(definition) | typed
+    return _sketched(saga.document) | typed
 
 
 Tree = dict[Key, "Tree"]
 
 
-def _sketched(definition: Definition) -> dict[str, bytes]:
+@lru_cache(maxsize=64)  # An exhaustive test asks for the same ones in every case.
+def _sketched(document: bytes) -> dict[str, bytes]:
+    definition = decode_definition(document)
     plan = Plan(definition)
     trees: dict[str, Tree] = {}
     readers = [

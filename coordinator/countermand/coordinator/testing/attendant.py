@@ -78,12 +78,15 @@ class Attendant:
     def _tell(self, saga_id: str, ref: str, event: str, key: str | None, delay_ms: int) -> None:
         payload = msgspec.Raw(self._world.cast.example(self._definitions[saga_id], ref))
         request_id = f"{saga_id}/{ref}/event"
+        # Refused, what comes too late has to find somebody to be told so.
+        queue = self._world.reply_queue
         request: EventMessage | SignalMessage
         if key is None:
             # Named, so that no other wait for the same event takes it.
-            request, what = SignalMessage(request_id, saga_id, event, payload, wait=ref), f"signals {event} to {ref}"
+            request, what = SignalMessage(request_id, saga_id, event, payload, queue, ref), f"signals {event} to {ref}"
         else:
-            request, what = EventMessage(request_id, event, key, payload), f"publishes {event} with the key {key}"
+            request = EventMessage(request_id, event, key, payload, reply_to=queue)
+            what = f"publishes {event} with the key {key}"
         self._world.clockwork.after(delay_ms, lambda: self._world.ask(request, what, ref))
 
     def _approval_asked(self, saga_id: str, entry: ApprovalAsked) -> None:
@@ -92,7 +95,8 @@ class Attendant:
             return
         decision: Literal["approved", "denied"] = "denied" if turn == "denied" else "approved"
         operation = DecideApproval(entry.step, decision, entry.digest, roles=entry.roles)
-        request = OperateMessage(f"{saga_id}/{entry.step}/decision", saga_id, operation, by, "decided in the test")
+        request_id, queue = f"{saga_id}/{entry.step}/decision", self._world.reply_queue
+        request = OperateMessage(request_id, saga_id, operation, by, "decided in the test", reply_to=queue)
         what = f"{by} decides {entry.step}: {decision}"
         delays_ms = (0, LATE_MS) if turn == "twice" else (0,)
         latency_ms = self._world.clockwork.latency_ms()

@@ -16,8 +16,8 @@ from countermand.schemas.messages import Rejected, Succeeded
 _STUCK: Final = {
     "forward_rejected": "it was rejected after the pivot, where there is no way back: put it before the pivot",
     "forward_exhausted": "it was given up after the pivot, where there is no way back: let it be tried without end",
-    "pivot_unknown": "nobody knows whether the pivot was done: make its answer certain, give it more attempts, or ask its "
-    'participant what became of it (on_unknown="probe", and a handler that finds out)',
+    "pivot_unknown": "nobody knows whether the pivot was done: make its answer certain, give it more attempts, or ask "
+    'its participant what became of it (on_unknown="probe", and a handler that finds out)',
     "compensation_rejected": "its compensation was rejected: an undo has to succeed in the end",
 }
 

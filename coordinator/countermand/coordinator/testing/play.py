@@ -1,6 +1,7 @@
 """One saga played from its start to its rest, with the troubles of one case."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -47,8 +48,13 @@ class Play(msgspec.Struct, frozen=True):
     answers: Mapping[str, Any] = {}
 
     def library(self) -> Library:
-        children = [decode_definition(each.document) for each in self.children]
-        return Library(decode_definition(self.saga.document), children)
+        return _library(self.saga.document, *(each.document for each in self.children))
+
+
+@lru_cache(maxsize=64)  # An exhaustive test asks for the same one in every case.
+def _library(*documents: bytes) -> Library:
+    main, *children = map(decode_definition, documents)
+    return Library(main, children)
 
 
 class Played(msgspec.Struct, frozen=True):

@@ -135,7 +135,7 @@ class World:
             findings = answer.findings if isinstance(answer, Refused) else ()
             raise DefinitionError(definition.label, "\n  ".join(findings) or str(answer))
         self._definitions[definition.label] = definition
-        self.cast.fill(definition, example_results(saga, definition))
+        self.cast.fill(definition, example_results(saga))
 
     async def ask(self, request: RequestMessage | EventMessage, what: str, node: str = "") -> None:
         """Sends a client's request to the coordinator, which takes it at once. `node` is what it is for, if it is."""
