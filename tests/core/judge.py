@@ -88,7 +88,7 @@ class Judge:
         self._wakes_up(decision, event)
         self._says_what_waits_for_a_person(decision.saga.state)
         self._is_no_dead_end(decision.saga.state)
-        self._ends_honestly(before, event, decision.saga.state)
+        self._ends_honestly(before, event, decision.saga.whole().state)
 
     def _append(self, record: Record) -> None:
         self._past.append(record)
@@ -345,14 +345,11 @@ class Judge:
         past = self._past
         undone_for_parent = isinstance(event, ParentRequested) and event.direction == "undo" and past.turned
         if before is not None and before.state.ended and not undone_for_parent:
+            known = before.whole().state
             unchanged = replace(
-                state,
-                version=before.state.version,
-                updated_ms=before.state.updated_ms,
-                facts=before.state.facts,
-                parent=before.state.parent,
+                state, version=known.version, updated_ms=known.updated_ms, facts=known.facts, parent=known.parent
             )
-            assert unchanged == before.state, "P2: an ended saga has changed"
+            assert unchanged == known, "P2: an ended saga has changed"
         owed = [ref for ref in past.refs if past.owes_an_undo(ref)]
         acknowledged = [ref for ref in owed if past.is_acknowledged(ref)]
         match state.phase:

@@ -240,7 +240,7 @@ class OperatorJudge:
         assert len(told) == len(remaining)
         assert set(told) == past.effects(), "abandoned, and not every effect that remains is told"
         for name, how in told.items():
-            assert (how == "done") == isinstance(past.last_of(name, "do"), StepSucceeded), f"{name}: {how}"
+            assert (how == "done") == isinstance(past.last_word(name), StepSucceeded), f"{name}: {how}"
 
 
 def payload_of(operation: Operation) -> bytes | None:

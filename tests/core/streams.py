@@ -152,10 +152,10 @@ def happen(world: World, what: Happening) -> None:
             world.start(reply_to=f"clients.{what.pick % 3}")
         case "start_other":
             world.start(content="other", reply_to="clients.other")
-        case "event" if world.waits:
-            refs = list(world.waits)
+        case "event" if world.open_waits:
+            refs = list(world.open_waits)
             ref = refs[what.pick % len(refs)]
-            wait = world.waits[ref]
+            wait = world.open_waits[ref]
             world.event(wait.event, f"e{what.act}", wait=None if wait.key is None else ref)
         case "event_any":
             world.event(EVENTS[what.pick % 2], f"e{what.act % 3}", wait=None if what.pick % 3 else "wait1")

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from core.altered import altered
 from core.definitions import plans
 from core.moving import Moving
+from core.streams import LONGER
 from countermand.coordinator.core import Plan, wake_at
 from countermand.coordinator.core.journal import SagaMigrated
 from countermand.coordinator.core.turning import pivot_stands
@@ -68,7 +69,7 @@ def sequenced(node: Node) -> list[tuple[str, str]]:
 
 
 @given(plan=plans(), moods=st.lists(st.integers(0, 99), max_size=20))
-@settings(max_examples=120, deadline=None, suppress_health_check=HEALTH)
+@settings(max_examples=120 * LONGER, deadline=None, suppress_health_check=HEALTH)
 def test_the_same_definition_under_another_version_changes_nothing(plan: Plan, moods: list[int]) -> None:
     """Whatever is known stays, nothing is kept twice, and what is sent from then on is the same to the byte."""
     saga = on_hold(plan, moods)
@@ -92,7 +93,7 @@ def test_the_same_definition_under_another_version_changes_nothing(plan: Plan, m
 
 @pytest.mark.parametrize("way", ["on", "back"])
 @given(plan=plans(), moods=st.lists(st.integers(0, 94), max_size=20), data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=HEALTH)
+@settings(max_examples=150 * LONGER, deadline=None, suppress_health_check=HEALTH)
 def test_whoever_goes_over_comes_to_an_end(way: str, plan: Plan, moods: list[int], data: st.DataObject) -> None:
     """Onwards nothing is done twice; backwards exactly what was done is undone: there, with that input, in order."""
     saga = on_hold(plan, moods)

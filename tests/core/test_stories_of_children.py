@@ -19,7 +19,7 @@ def test_a_child_is_asked_for_by_an_id_that_stays() -> None:
     story = Story(child("booking", timeout_ms=None), step("ship"))
     command = story.command("booking")
     assert (command.participant, command.action) == ("countermand", "saga")
-    expected = {"saga_id": "order-1:booking", "definition": "other", "version": None}
+    expected = {"saga_id": "order-1:booking", "definition": "other", "version": None, "depth": 1}
     assert {**expected, "input": {"order": {"id": 1, "total": 20}}} == body_of(story, "booking")
     story.waits(6 * 60 * 60 * 1000 + 60_000)
     again = story.command("booking")

@@ -146,7 +146,8 @@ def test_a_pivot_of_which_nobody_knows_needs_a_person() -> None:
     assert story.cause == "pivot_unknown:charge"
     story.operate(RetryStep())
     story.waits(1_000)
-    assert (story.cause, story.command("charge").direction, story.command("charge").attempt) == (None, "probe", 2)
+    assert (story.command("charge").direction, story.command("charge").attempt) == ("probe", 2)
+    assert not story.state.stuck
     story.fails("charge")
     assert story.cause == "pivot_unknown:charge"
     story.operate(CompensateSaga())

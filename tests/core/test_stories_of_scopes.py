@@ -4,10 +4,10 @@ import msgspec
 
 from core.story import ONCE, Story, both, step
 from core.story_nodes import approval, body_of, decides, each, in_order, is_open, mark, scope, sleep, wait
-from countermand.coordinator.core.journal import CompensationStarted, ScopeUndone
+from countermand.coordinator.core.journal import ScopeUndone
 from countermand.coordinator.core.state import Scoped
-from countermand.schemas.definition import StepNode
-from countermand.schemas.messages import Accepted, Succeeded
+from countermand.schemas.definition import Node, StepNode
+from countermand.schemas.messages import Accepted, Failure, Succeeded
 from countermand.schemas.operations import RetryStep, SkipStep
 
 
@@ -132,7 +132,7 @@ def test_a_scope_in_a_loop_is_one_for_each_item() -> None:
     story.succeeds("reserve[0]", result="r0")
     story.succeeds("reserve[1]", result="r1")
     story.rejects("confirm[0]")
-    assert mark(story, "attempt[0]") == Scoped(story.said(CompensationStarted)[0].failure)  # type: ignore[attr-defined]
+    assert mark(story, "attempt[0]") == Scoped(Failure("no", "", "confirm[0]"))
     assert story.asked == {"~reserve[0]", "confirm[1]"}
     story.succeeds("reserve[0]", "confirm[1]")
     assert body_of(story, "bill") == {"of": [[True, False], [None, "r1"]]}
@@ -140,8 +140,13 @@ def test_a_scope_in_a_loop_is_one_for_each_item() -> None:
 
 def test_whatever_can_not_be_done_in_a_scope_turns_only_the_scope_back() -> None:
     """A wait in vain, a denial, a field that isn't there, an action in doubt."""
-    in_vain = [(wait("paid"), 10_000), (approval("paid"), 10_000), (step("paid", retry=ONCE), 1_000)]
-    for node, after_ms in [*in_vain, (reading("paid", "steps.hotel.nothing"), 0)]:
+    in_vain: list[tuple[Node, int]] = [
+        (wait("paid"), 10_000),
+        (approval("paid"), 10_000),
+        (step("paid", retry=ONCE), 1_000),
+    ]
+    in_vain.append((reading("paid", "steps.hotel.nothing"), 0))
+    for node, after_ms in in_vain:
         story = Story(step("open"), scope("trip", step("hotel"), node), step("bill"))
         story.succeeds("open", "hotel")
         story.waits(after_ms)
@@ -193,3 +198,11 @@ def test_a_sequence_in_a_scope_is_undone_from_its_end() -> None:
         for name in sorted(story.asked):
             story.succeeds(name[1:])
     assert order == [["~d[1]"], ["~d[0]"], ["~b", "~c"], ["~a"]]
+
+
+def test_nothing_more_is_begun_in_a_scope_that_has_just_failed() -> None:
+    """Two branches are due in the same moment: the first can't be made, so the second isn't asked for any more."""
+    branches = both(reading("hotel", "input.nothing"), step("car"))
+    story = Story(scope("trip", branches), step("bill"))
+    assert story.asked == {"bill"}
+    assert ("car", "do", 1) not in story.sent

@@ -222,14 +222,8 @@ class World:
         taken = 0
         while not self.state.ended and taken < self._patience:
             stuck = self.state.stuck
-            asked = open_approvals(self.state)
             if self.state.paused is not None:
                 self.operate(ResumeSaga())
-            elif asked and not self.state.halted:
-                ref, approval = next(iter(asked.items()))
-                self.operate(DecideApproval(ref, "approved", approval.digest, roles=approval.roles), actor="bob")
-                if ref in open_approvals(self.state):
-                    self.wake()  # It was too late.
             elif not self.goes_well():
                 assert stuck is not None, "waits for a person, and doesn't say for what"
                 step = self.plan.step(stuck.step or "")
@@ -242,20 +236,26 @@ class World:
     @property
     def _patience(self) -> int:
         """So many events are enough for the largest saga: a few for each node and item."""
-        return 12 * sum(ITEMS_MOST ** len(spot.loops) for spot in self.plan.spots.values()) + 20
+        instances: int = sum(ITEMS_MOST ** len(spot.loops) for spot in self.plan.spots.values())
+        return 12 * instances + 20
 
     @property
-    def waits(self) -> dict[str, Wait]:
+    def open_waits(self) -> dict[str, Wait]:
         """The waits for events that are open."""
         marks = self.state.marks if not self.state.ended else {}
         return {ref: mark for ref, mark in marks.items() if isinstance(mark, Wait) and mark.status == "open"}
 
     def goes_well(self) -> bool:
-        """A good answer, an event that is waited for, or what is due; false if there is none of them."""
+        """A good answer, a decision, an event that is waited for, or what is due; false if there is none of them."""
         if self.pending:
             self.reply(self.pending[0], RESULT)
-        elif self.waits and not self.state.halted:
-            ref, wait = next(iter(self.waits.items()))
+        elif (asked := open_approvals(self.state)) and not self.state.halted:
+            ref, approval = next(iter(asked.items()))
+            self.operate(DecideApproval(ref, "approved", approval.digest, roles=approval.roles), actor="bob")
+            if ref in open_approvals(self.state):
+                self.wake()  # It was too late.
+        elif self.open_waits and not self.state.halted:
+            ref, wait = next(iter(self.open_waits.items()))
             self.event(wait.event, self._id("r"), wait=None if wait.key is None else ref)
         elif wake_at(self.state) is not None:
             self.wake()

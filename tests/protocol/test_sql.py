@@ -116,7 +116,9 @@ def test_every_record_gets_the_same_verdict(bench: Bench) -> None:
 
 @pytest.mark.parametrize("begun_before", [False, True])
 @pytest.mark.parametrize(
-    ("found", "then"), [(DONE, Duplicate(DONE)), (NOT_DONE, RefusedCompensated()), (None, None)], ids=repr
+    ("found", "then"),
+    [(DONE, Duplicate(DONE)), (NOT_DONE, RefusedCompensated()), (None, None)],
+    ids=["done", "not done", "nothing"],
 )
 def test_what_a_probe_finds_is_kept(
     bench: Bench, found: Recorded | None, then: Verdict | None, begun_before: bool

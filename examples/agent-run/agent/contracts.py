@@ -1,4 +1,4 @@
-"""What the model, the tools and the people can be asked for, and what a person can say. Everybody imports this module."""
+"""What the model, the tools and the people can be asked for, and what a person can say. All import this module."""
 
 from typing import Annotated
 
@@ -22,11 +22,12 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """`booking` is null if the table has to be booked by phone."""
+    """`booking` is null if the table has to be booked by phone; then `trouble` says why."""
 
     summary: str
     done: list[str]
     booking: str | None
+    trouble: str = ""
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -18,6 +18,10 @@ class Desk:
     def take_away(self, key: str) -> None:
         self._file(key).unlink(missing_ok=True)
 
+    def clear(self) -> None:
+        for file in self._folder.iterdir():
+            file.unlink()
+
     def has(self, key: str) -> bool:
         return self._file(key).exists()
 

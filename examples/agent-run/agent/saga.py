@@ -73,7 +73,12 @@ def run(task: Task) -> Report:
         step(UseTool(call=plan.deposit), name="pay_deposit")
         booked = step(FillInForm(site=plan.site), on_unknown="probe")
     with when(table.failed, name="not_booked"):
-        step(UseTool(call=Call(tool="notes", about="book by phone: " + table.reason)), name="note_to_phone")
+        step(UseTool(call=Call(tool="notes", about="book a table by phone")), name="note_to_phone")
 
     pivot(Invite(task_id=task.id))
-    return Report(summary=found.summary, done=collected(done.receipt), booking=optional(booked.booking))
+    return Report(
+        summary=found.summary,
+        done=collected(done.receipt),
+        booking=optional(booked.booking),
+        trouble=table.reason,
+    )

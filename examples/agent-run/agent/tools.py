@@ -1,7 +1,7 @@
 """The tools: each call leaves something on the desk, and undoing it takes exactly that away again.
 
-Tools act on systems of others, which share no transaction with an inbox. So every effect has the command's key, which is
-the same for all attempts: done again it is the same effect, and it can be undone without knowing its result.
+Tools act on systems of others, which share no transaction with an inbox. So every effect has the command's key, which
+is the same for all attempts: done again it is the same effect, and it can be undone without knowing its result.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The agent's run in the test kit: saga, child saga and tools are the real ones, no server runs, and time is virtual."""
+"""The agent's run in the test kit: saga, sub-task and tools are the real ones, no server runs, and time is virtual."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from countermand.participants.testing import check_participant
 
 TASK = Task(id="task-1", owner="ada", goal="dinner at the trattoria, with a gift", free_cents=5_000)
 UNCLEAR = msgspec.structs.replace(TASK, goal="dinner for the team")
+AT_THE_TRATTORIA = msgspec.structs.replace(TASK, goal="dinner at the trattoria")
 AT_THE_BISTRO = msgspec.structs.replace(TASK, goal="dinner at the bistro")
 
 PAGES = "https://trattoria.example has a table for eight; https://bistro.example has a table for eight"
@@ -28,6 +29,11 @@ NOTES = f"notes: {PAGES}"
 GIFT = "gift_shop: a mug for everybody"
 TABLE = {"card: deposit for the trattoria": 1, "table: https://trattoria.example/book": 1}
 ALL_DONE = TABLE | {CALENDAR: 1, NOTES: 1, GIFT: 1, "notes: research: " + TASK.goal: 1, "invitations: task-1": 1}
+# Thinking and reading leave nothing behind, and the first two calls are like the third: more of that only takes time.
+WHAT_LEAVES_SOMETHING = {
+    *("research", "research/open_notebook", "make_plan", "consent[2]", "use_tool[2]"),
+    *("pay_deposit", "fill_in_form", "note_to_phone", "invite"),
+}
 
 
 @pytest.fixture
@@ -35,9 +41,13 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
+def cast_at(desk: Desk) -> list[Participant]:
+    return [model_on(MemoryInbox()), tools_on(desk, MemoryInbox()), people_on(desk, MemoryInbox())]
+
+
 @pytest.fixture
 def cast(desk: Desk) -> list[Participant]:
-    return [model_on(MemoryInbox()), tools_on(desk, MemoryInbox()), people_on(desk, MemoryInbox())]
+    return cast_at(desk)
 
 
 Tell = Callable[[Task], Story]
@@ -90,18 +100,20 @@ def test_a_question_that_nobody_answers_ends_the_run(told: Tell) -> None:
 def test_a_broken_web_site_costs_the_deposit_and_no_more(told: Tell) -> None:
     """The scope alone is undone; the run goes on, and leaves a note why."""
     story = told(AT_THE_BISTRO).expect_rolled_back("table", "pay_deposit", because="form_changed")
-    story.expect_completed(
-        Report(summary=PAGES, done=["calendar: dinner at the bistro", NOTES], booking=None)
-    ).expect_ran("note_to_phone")
+    story.expect_ran("note_to_phone").expect_completed(
+        Report(
+            summary=PAGES,
+            done=["calendar: dinner at the bistro", NOTES],
+            booking=None,
+            trouble="https://bistro.example/book has no button 'Book'",
+        )
+    )
 
 
 def test_a_table_that_may_be_booked_is_looked_for(told: Tell) -> None:
     """When every answer of the web site is lost, the tool looks there before anything is undone."""
     story = told(AT_THE_TRATTORIA).loses_reply("fill_in_form", times=None)
     story.expect_completed(Report(summary=PAGES, done=[CALENDAR, NOTES], booking="table-saga-1"))
-
-
-AT_THE_TRATTORIA = msgspec.structs.replace(TASK, goal="dinner at the trattoria")
 
 
 @pytest.mark.parametrize(
@@ -124,10 +136,14 @@ def test_the_first_plan_stands(told: Tell) -> None:
     story.expect_completed(Report(summary=PAGES, done=[CALENDAR, NOTES], booking="table-saga-1"))
 
 
-@pytest.mark.parametrize("task", [TASK, AT_THE_BISTRO], ids=["with-consent", "broken-web-site"])
-def test_every_step_survives_every_trouble(desk: Desk, cast: list[Participant], task: Task) -> None:
+def test_every_step_survives_every_trouble(desk: Desk) -> None:
     """All done or all undone, whatever crashes, is lost, late, repeated or overtaken, and whatever people decide."""
-    exhaustive(run, task, participants=cast, effects=desk.counted).check()
+
+    def fresh() -> list[Participant]:
+        desk.clear()
+        return cast_at(desk)
+
+    exhaustive(run, TASK, participants=fresh, effects=desk.counted, steps=WHAT_LEAVES_SOMETHING).check()
 
 
 def test_every_tool_keeps_the_rules(desk: Desk, cast: list[Participant]) -> None:
@@ -136,9 +152,7 @@ def test_every_tool_keeps_the_rules(desk: Desk, cast: list[Participant]) -> None
     async def check() -> None:
         _, tools, people = cast
         deposit = UseTool(call=Call("card", "deposit", 2_000))
-        await check_participant(
-            tools, deposit, FillInForm(site="https://trattoria.example/book"), effects=desk.counted
-        )
+        await check_participant(tools, deposit, FillInForm(site="https://trattoria.example/book"), effects=desk.counted)
         await check_participant(people, Invite(task_id="task-1"), effects=desk.counted)
 
     asyncio.run(check())

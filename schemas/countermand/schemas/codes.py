@@ -42,6 +42,7 @@ ATTEMPT_CODES: Final[Mapping[str, str]] = {
 # What the coordinator answers with where it is the participant itself: for child sagas and locks.
 COORDINATOR_CODES: Final[Mapping[str, str]] = {
     "child_abandoned": "an operator abandoned the child saga",
+    "child_lost": "to an undo: the child saga is known to have completed, and nothing is known of it any more",
     "past_pivot": "to an undo: the child saga is past its pivot and can't be undone",
     "too_many_waiting": "as many sagas as may wait for the lock do already",
 }
@@ -56,6 +57,8 @@ FAILURE_CODES: Final[Mapping[str, str]] = {
     "approval_denied": "somebody who may decide it denied an approval",
     "approval_timed_out": "nobody decided an approval in time",
     "invalid_input": "a child saga's definition refers to a field that its input doesn't have",
+    "too_deep": "a child saga would stand more than 8 levels below the first one",
+    "child_lost": "an undo came for a child saga that had completed, and of which nothing is known any more",
     "parent_compensated": "the saga that started this one as its child is undone",
 }
 
@@ -98,6 +101,8 @@ REFUSAL_CODES: Final[Mapping[str, tuple[str, str]]] = {
     "not_compensating": ("operate", "the saga isn't going back"),
     "not_editable": ("operate", "a compensation's input can't be edited"),
     "no_result": ("operate", "a compensation has no result"),
+    "not_a_step": ("operate", "the name is a node's that can't be retried, skipped or settled"),
+    "too_late": ("operate", "the approval's time is over; the saga goes on without a decision"),
     "already_decided": ("operate", "the approval is decided, or its time is over"),
     "digest_mismatch": ("operate", "the decision is about something else than the saga asks; look at it again"),
     "requester": ("operate", "the actor asked for this approval, so somebody else has to decide"),

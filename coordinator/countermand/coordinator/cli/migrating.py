@@ -41,12 +41,12 @@ async def _migrate_one(asked: Asked, version: int) -> int:
             tell(f"no saga has the id {saga_id}")
             return exits.NOT_FOUND
         weighed = await Versions(store).weigh(loaded.saga, version)
-        _tell_plan(loaded.saga, version, weighed, asked)
-        if asked.dry_run:
-            return exits.REFUSED if isinstance(weighed, Refusal) else exits.DONE
+        refused = isinstance(weighed, Refusal)
         # A request under a key that was used before has been answered already, wherever the saga is now.
-        if isinstance(weighed, Refusal) and asked.key is None:
-            return exits.REFUSED
+        if not refused or asked.dry_run or asked.key is None:
+            _tell_plan(loaded.saga, version, weighed, asked)
+        if asked.dry_run or (refused and asked.key is None):
+            return exits.REFUSED if refused else exits.DONE
         if not asked.yes and not _agreed():
             tell("nothing was done")
             return exits.REFUSED

@@ -394,13 +394,13 @@ def _retry_step(draft: Draft, target: Target, operation: RetryStep) -> None:
         draft.take_edit(name, operation.input)
     rejected = track is not None and track.status == "rejected"
     draft.add(RetryGranted(name, target.direction, new_key=rejected, edited=edited))
-    step = draft.plan.steps[step_name(name)]
-    if rejected and step.participant == COORDINATOR and step.action == SAGA_ACTION:
+    step = target.step
+    if step is not None and rejected and step.participant == COORDINATOR and step.action == SAGA_ACTION:
         # Another key is another child saga.
         keys_closed = draft.state.steps[name].keys_closed
         draft.add(ChildAsked(name, child_id(draft.state.saga_id, name, keys_closed)))
-    if track is None:
-        # Its command could not be made; once released, the frontier tries again.
+    if step is None or track is None:
+        # Its command could not be made, or nobody decided in time; once released, the frontier tries again.
         draft.add(SagaReleased())
     else:
         draft.ask(step, name, target.direction, track.attempt + 1)
