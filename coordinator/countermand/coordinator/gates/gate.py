@@ -2,6 +2,7 @@
 
 The rules:
 - Whoever asks is granted the lock at once if there is room and nobody waits; else it joins the end of the queue.
+- It is sagas that hold it: one that holds it already, and asks at another step, need not wait for itself.
 - Only a release makes room, and only an ended saga releases. A release names a command of its asker, which nobody else
   can guess.
 - Whoever has released never gets the lock again: a late copy of its command would hold it for ever.
@@ -124,9 +125,16 @@ def release(gate: Gate | None, message: ReleaseMessage, at_ms: int) -> Decision[
 
 def _granted(gate: Gate | None, after: Gate, cause: str, at_ms: int, *, asks: Asker | None = None) -> Decision[Gate]:
     """Lets in whoever there is room for, and tells everybody whom this cause has let in, now or before."""
-    room = max(0, after.at_once - len(after.holders))
-    entering = tuple(msgspec.structs.replace(each, granted_ms=at_ms, cause=cause) for each in after.waiters[:room])
-    after = msgspec.structs.replace(after, holders=(*after.holders, *entering), waiters=after.waiters[room:])
+    holding = {each.saga_id for each in after.holders}
+    entering: list[Asker] = []
+    waiting: list[Asker] = []
+    for each in after.waiters:
+        if each.saga_id in holding or len(holding) < after.at_once:
+            holding.add(each.saga_id)
+            entering.append(msgspec.structs.replace(each, granted_ms=at_ms, cause=cause))
+        else:
+            waiting.append(each)
+    after = msgspec.structs.replace(after, holders=(*after.holders, *entering), waiters=tuple(waiting))
     told = [
         each
         for each in after.holders

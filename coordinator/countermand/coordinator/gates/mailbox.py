@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from countermand.coordinator.core.commands import HOLD_MS
 from countermand.coordinator.core.draft import Addressed
 from countermand.coordinator.gates.decision import Decision
 from countermand.schemas.coordination import EventMessage, SubscribeMessage
@@ -89,7 +90,8 @@ def happened(mailbox: Mailbox | None, message: EventMessage, at_ms: int, *, agai
         bytes(message.payload),
     )
     first: dict[str, Waiter] = {}
-    for each in before.waiters:
+    # A wait whose own time is over only stays in case that its saga is paused: one that is in time goes before it.
+    for each in sorted(before.waiters, key=lambda waiter: waiter.until_ms - HOLD_MS <= at_ms):
         first.setdefault(each.saga_id, each)
     told = [Told(each.saga_id, each.step, kept.place) for each in first.values()]
     after, dropped = _with_event(before, kept)
