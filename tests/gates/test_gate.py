@@ -182,7 +182,7 @@ def test_several_at_once() -> None:
 
 
 def test_a_saga_need_not_wait_for_itself() -> None:
-    """At another step it gets what it holds already, past those who wait; the lock is free when it has given up both."""
+    """At another step it gets what it holds already, past those who wait; it is free when both are given up."""
     door = Door()
     door.ask("a", step="first")
     door.ask("b")

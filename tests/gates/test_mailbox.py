@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from countermand.coordinator.core.commands import HOLD_MS
 from countermand.coordinator.core.draft import Addressed
 from countermand.coordinator.gates import mailbox as mailboxes
 from countermand.coordinator.gates.decision import Decision
@@ -79,6 +80,16 @@ def test_one_event_goes_to_one_wait_of_a_saga() -> None:
     box.waits("a", step="second")
     assert signals(box.happens("e1")) == [("a", "first", "e1")]
     assert signals(box.happens("e2")) == [("a", "second", "e2")]
+
+
+def test_a_wait_that_is_in_time_goes_before_one_that_is_overdue() -> None:
+    """An overdue wait stays for a while, as its saga may be paused; it takes no event from the saga's next wait."""
+    box = Box()
+    box.waits("a", step="first", for_ms=HOUR_MS + HOLD_MS)
+    box.at_ms += HOUR_MS
+    box.waits("a", step="second", for_ms=2 * HOUR_MS + HOLD_MS)
+    assert signals(box.happens("e1")) == [("a", "second", "e1")]
+    assert signals(box.happens("e2")) == [("a", "first", "e2")]
 
 
 def test_whoever_was_told_is_told_again_when_it_asks_again() -> None:
