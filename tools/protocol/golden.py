@@ -50,6 +50,8 @@ OPERATIONS: Final[tuple[operations.Operation, ...]] = (
 _TO_A_PROBE: Final = ("rejected.not-done", "failed.unknown")
 
 _FACTS: Final[dict[str, Any]] = {
+    "from": "order-fulfilment@3",
+    "to": "order-fulfilment@4",
     "attempt": 1,
     "code": "out_of_stock",
     "step": STEP,

@@ -20,6 +20,7 @@ from countermand.coordinator.core.journal import (
     LockAsked,
     Record,
     SagaEnded,
+    SagaMigrated,
     SagaPaused,
     SagaReleased,
     SagaResumed,
@@ -137,6 +138,8 @@ def _told(record: Record) -> tuple[LifecycleName, dict[str, Any]] | None:
             return "saga.paused", {"actor": actor}
         case SagaResumed():
             return "saga.resumed", {}
+        case SagaMigrated(definition=definition, former=former):
+            return "saga.migrated", {"from": former, "to": definition}
         case StepSkipped(step=step, direction=direction):
             return "step.skipped", {"step": step, "direction": direction}
         case CompensationSettled(step=step):

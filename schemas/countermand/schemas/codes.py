@@ -124,6 +124,7 @@ LIFECYCLE_FIELDS: Final[Mapping[LifecycleName, tuple[str, ...]]] = {
     "saga.released": (),
     "saga.paused": ("actor",),
     "saga.resumed": (),
+    "saga.migrated": ("from", "to"),
     "saga.completed": (),
     "saga.compensated": (),
     "saga.compensated_with_exceptions": (),

@@ -280,6 +280,7 @@ LifecycleName = Literal[
     "saga.released",
     "saga.paused",
     "saga.resumed",
+    "saga.migrated",
     "saga.completed",
     "saga.compensated",
     "saga.compensated_with_exceptions",
