@@ -2,6 +2,7 @@
 
 import pytest
 
+from countermand.coordinator.cli.participant_table import print_participants
 from countermand.coordinator.operate.participants import (
     ALIVE_MS,
     ParticipantStory,
@@ -77,6 +78,23 @@ def test_a_compensation_that_is_missing() -> None:
     """It would be missed only when something has to be undone: too late."""
     story = stock(said("stock", AnnouncedAction("reserve")))
     assert story.problems == ("stock announces no compensation for reserve, which definition order@1 needs",)
+
+
+@pytest.mark.parametrize(
+    ("action", "said_of_it"),
+    [
+        (AnnouncedAction("reserve"), "does reserve"),
+        (AnnouncedAction("reserve", probe=True), "does reserve (and probes it)"),
+        (AnnouncedAction("reserve", compensation=True, probe=True), "does reserve (and undoes it and probes it)"),
+    ],
+)
+def test_what_a_participant_does(action: AnnouncedAction, said_of_it: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The action, and whether it is undone and probed, on the screen and for machines."""
+    story = stock(said("stock", action))
+    (told,) = participant_document(story)["actions"]
+    assert (told["compensation"], told["probe"]) == (action.compensation, action.probe)
+    print_participants([story], NOW_MS)
+    assert said_of_it in [line.strip() for line in capsys.readouterr().out.splitlines()]
 
 
 def test_an_action_that_needs_no_compensation() -> None:

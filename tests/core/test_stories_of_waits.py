@@ -5,10 +5,10 @@ import msgspec
 from core.story import Story, both, forward, pivot, step
 from core.story_nodes import body_of, each, is_open, mark, result_of, sleep, tidings, wait
 from countermand.coordinator.core.commands import HOLD_MS
-from countermand.coordinator.core.journal import EventTaken
+from countermand.coordinator.core.journal import EventTaken, SignalKept
 from countermand.coordinator.core.state import Wait
 from countermand.schemas.coordination import SubscribeMessage
-from countermand.schemas.definition import SleepNode
+from countermand.schemas.definition import SequenceNode, SleepNode
 from countermand.schemas.messages import Accepted, Refused
 from countermand.schemas.operations import PauseSaga, ResumeSaga, RetryStep, SkipStep
 
@@ -102,6 +102,19 @@ def test_a_wait_by_business_key_subscribes_and_takes_what_names_it() -> None:
     story.event("paid", "e2", wait="paid")
     assert story.asked == {"ship"}
     assert tidings(story, SubscribeMessage) == []
+
+
+def test_an_event_for_a_wait_whose_time_was_over_is_for_the_next_one() -> None:
+    """It came between the two, or before the mailbox knew of the second: it is kept, once, and the next takes it."""
+    again = wait("paid_late", event="paid", key=KEY)
+    story = Story(wait("paid", key=KEY, on_timeout=SequenceNode((step("remind"), again))), step("ship"))
+    story.waits(10_000)
+    for _ in range(2):
+        story.event("paid", "e1", wait="paid")
+    assert len(story.said(SignalKept)) == 1
+    story.succeeds("remind")
+    assert story.said(EventTaken) == [EventTaken("paid_late", "e1/paid")]
+    assert story.asked == {"ship"}
 
 
 def test_one_event_comes_to_every_wait_that_it_names() -> None:

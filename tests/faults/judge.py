@@ -60,14 +60,14 @@ async def judge(
         wrong.append(f"{found} dead letters, expected {dead}")
     if due := await stage.due():
         wrong.append(f"left in the due-index: {due}")
-    wrong += _bugs(stage, accused)
+    wrong += bugs(stage, accused)
     ledgers = {name: effects(stage, name) for name in PARTICIPANTS}
     booked: Effects = sum(ledgers.values(), Counter())
     loaded = await stage.store.load([placed.saga_id for placed in orders])
     blamed: list[str] = []
     for placed, found_saga in zip(orders, loaded, strict=True):
         problems = [*_of_saga(placed, found_saga, told.get(placed.saga_id)), *_of_effects(placed, found_saga, booked)]
-        problems += await _of_history(stage, found_saga)
+        problems += await of_history(stage, found_saga)
         wrong += [f"{placed.saga_id}: {problem}" for problem in problems]
         blamed += [placed.saga_id] if problems else []
     strangers = {saga_id for saga_id, _, _ in booked} - {placed.saga_id for placed in orders}
@@ -109,7 +109,7 @@ def effects(stage: Stage, participant: str) -> Effects:
         return Counter(database.execute("SELECT saga_id, step, direction FROM effects") if tables else ())
 
 
-def _bugs(stage: Stage, accused: Collection[str]) -> list[str]:
+def bugs(stage: Stage, accused: Collection[str]) -> list[str]:
     found: list[str] = []
     for role in stage.roles.values():
         for event in role.events():
@@ -151,7 +151,7 @@ def _of_effects(placed: Placed, loaded: Loaded | None, booked: Effects) -> list[
     return found
 
 
-async def _of_history(stage: Stage, loaded: Loaded | None) -> list[str]:
+async def of_history(stage: Stage, loaded: Loaded | None) -> list[str]:
     """Whether the journal has no gap, and replaying it gives the state that is stored."""
     if loaded is None:
         return []

@@ -19,6 +19,7 @@ CONTRACT_RULES = (
     "participant-unknown",
     "action-unknown",
     "compensation-unknown",
+    "probe-unknown",
     "field-unknown",
     "field-missing",
     "type-mismatch",
@@ -106,6 +107,7 @@ def pay(by: Any, **fields: Any) -> dict[str, Any]:
             "no compensation for pay",
             [step("pay", input={"by": {"$": "input"}})],
         ),
+        ("probe-unknown", "on_unknown", "no probe for reserve", [step("reserve", input=GOOD, on_unknown="probe")]),
         ("field-unknown", "input.ordr_id", "no field 'ordr_id'; did you mean 'order_id'?", [reserve(ordr_id="x")]),
         ("field-unknown", "input.lines[0].colour", "no field 'colour'", [reserve(lines=[{"sku": "a", "colour": "b"}])]),
         ("field-missing", "input", "requires 'lines'; add it", [step("reserve", input={"order_id": "o-1"})]),
@@ -125,6 +127,15 @@ def test_a_step_beside_its_contract(rule: str, path: str, said: str, nodes: list
     assert (finding.rule, finding.path) == (rule, f"$.root.nodes[0].{place}")
     assert said in finding.message
     assert finding.severity == "warning"
+
+
+def test_a_probe_that_is_announced_is_no_finding() -> None:
+    """By every variant: while a release is rolled out the question may reach either."""
+    asked = step("ship", on_unknown="probe")
+    able, unable = (AnnouncedAction("ship", compensation=True, probe=probe) for probe in (True, False))
+    assert findings(asked, contracts=Contracts([AnnounceMessage("shop", "one", (able,))])) == []
+    both = Contracts([AnnounceMessage("shop", "one", (able,)), AnnounceMessage("shop", "two", (unable,))])
+    assert [each.rule for each in findings(asked, contracts=both)] == ["probe-unknown"]
 
 
 def following(expression: str, field: str = "order_id") -> list[Finding]:

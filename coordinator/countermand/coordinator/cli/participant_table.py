@@ -54,4 +54,5 @@ def _below(story: ParticipantStory) -> list[tuple[str, str]]:
 
 
 def _said(action: Action) -> str:
-    return f"{action.action} (and undoes it)" if action.compensation else action.action
+    able = [words for words, can in (("undoes it", action.compensation), ("probes it", action.probe)) if can]
+    return f"{action.action} (and {' and '.join(able)})" if able else action.action

@@ -208,7 +208,10 @@ def _keep(draft: Draft, event: SignalReceived) -> None:
     state = draft.state
     # One event may be waited for in several places of a saga, and comes to each of them.
     identity = event.request_id if event.wait is None else f"{event.request_id}/{event.wait}"
-    if identity in state.signals or (event.wait is not None and not _waits(draft, event.wait)):
+    wait = event.wait if event.wait is not None and _waits(draft, event.wait) else None
+    key = _key_of_missed(draft, event.wait) if event.wait is not None and wait is None else None
+    taken_before = event.wait is not None and wait is None and key is None
+    if identity in state.signals or taken_before:
         answer = Accepted(event.request_id, state.saga_id, state.phase, duplicate=True)
     elif len(state.kept) >= SIGNALS_MAX:
         problem = f"signals: {SIGNALS_MAX} are kept already"
@@ -216,9 +219,15 @@ def _keep(draft: Draft, event: SignalReceived) -> None:
         return
     else:
         draft.take_event(identity, event.payload)
-        draft.add(SignalKept(identity, event.name, event.wait))
+        draft.add(SignalKept(identity, event.name, wait, key))
         answer = Accepted(event.request_id, state.saga_id, state.phase)
     draft.answer(event.reply_to, answer)
+
+
+def _key_of_missed(draft: Draft, ref: str) -> str | None:
+    """The business key of a wait whose time was over when its event came: the next wait with that key may take it."""
+    mark = draft.saga.mark(ref)
+    return mark.key if isinstance(mark, Wait) and mark.status == "missed" else None
 
 
 def _late(draft: Draft, reply: ReplyMessage) -> None:

@@ -135,8 +135,8 @@ def evolve(state: SagaState | None, entry: JournalEntry, at_ms: int) -> SagaStat
             return replace(state, deadline_ms=deadline_ms, paused=paused)
         case SagaMigrated():
             return _migrated(state, entry)
-        case SignalKept(request_id=request_id, name=name, wait=wait):
-            kept = (*state.kept, Kept(request_id, name, wait))
+        case SignalKept(request_id=request_id, name=name, wait=wait, key=key):
+            kept = (*state.kept, Kept(request_id, name, wait, key))
             # What comes for one wait is recognised by that wait; of the rest, the last ones are remembered.
             signals = state.signals if wait is not None else (*state.signals, request_id)[-SIGNALS_REMEMBERED:]
             return replace(state, signals=signals, kept=kept)

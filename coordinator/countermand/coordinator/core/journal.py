@@ -282,11 +282,12 @@ class SagaMigrated(Entry, frozen=True, tag="saga_migrated"):
 
 
 class SignalKept(Entry, frozen=True, tag="signal_kept"):
-    """An event has come, for one wait only if `wait` names it."""
+    """An event has come, for one wait only if `wait` names it, or for the next one with the same business `key`."""
 
     request_id: str
     name: str
     wait: str | None = None
+    key: str | None = None
 
 
 class WatcherAdded(Entry, frozen=True, tag="watcher_added"):

@@ -132,7 +132,7 @@ def meet_waits(draft: Draft) -> bool:
         if not isinstance(mark, Wait) or mark.status != "open":
             continue
         for kept in draft.state.kept:
-            if kept.event == mark.event and (kept.wait == ref if mark.key is not None else kept.wait in (None, ref)):
+            if kept.event == mark.event and (kept.wait == ref or (kept.wait is None and kept.key == mark.key)):
                 payload = draft.saga.event(kept.request_id)
                 draft.take_result(ref, msgspec.Raw(b"null") if payload is None else payload)
                 draft.add(EventTaken(ref, kept.request_id))

@@ -209,11 +209,15 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
-    """An event that has come and that no wait has taken yet; for one wait only, if `wait` names it."""
+    """An event that has come and that no wait has taken yet; for one wait only, if `wait` names it.
+
+    With a business `key` it came for a wait whose time was over, and is for the next one with that key.
+    """
 
     request_id: str
     event: str
     wait: str | None = None
+    key: str | None = None
 
 
 class Ask(msgspec.Struct, frozen=True, array_like=True):

@@ -35,6 +35,7 @@ class Action(msgspec.Struct, frozen=True):
     action: str
     announced: bool
     compensation: bool
+    probe: bool
     needed_by: tuple[str, ...]
 
 
@@ -198,6 +199,10 @@ def _compensates(each: Announced, action: str) -> bool:
     return any(told.action == action and told.compensation for told in each.announcement.actions)
 
 
+def _probes(each: Announced, action: str) -> bool:
+    return any(told.action == action and told.probe for told in each.announcement.actions)
+
+
 def _actions(needs: list[_Need], living: list[Announced]) -> tuple[Action, ...]:
     told = {action.action for each in living for action in each.announcement.actions}
     needed: dict[str, dict[str, None]] = {}
@@ -208,6 +213,7 @@ def _actions(needs: list[_Need], living: list[Announced]) -> tuple[Action, ...]:
             action=action,
             announced=action in told,
             compensation=any(_compensates(each, action) for each in living),
+            probe=any(_probes(each, action) for each in living),
             needed_by=tuple(needed.get(action, ())),
         )
         for action in sorted(told | needed.keys())

@@ -107,6 +107,12 @@ class ContractCheck:
                 "or say compensation: false and because: …"
             )
             yield Finding("compensation-unknown", f"{path}.compensation", message)
+        if variants and step.on_unknown == "probe" and not all(each.probe for each in variants):
+            message = (
+                f"{step.participant} announces no probe for {step.action}: unless its inbox shares a transaction with "
+                "the effect, a crash midway stays in doubt; add a handler that probes it, or remove on_unknown"
+            )
+            yield Finding("probe-unknown", f"{path}.on_unknown", message)
         found: dict[Finding, None] = {}
         for schema in self._schemas(step, "command"):
             lookup = partial(self._lookup, self._loops.get(step.name, ()))

@@ -164,6 +164,10 @@ RULES: Final[Mapping[str, Rule]] = {
         "The participant announces no compensation for the action.",
         "Add a handler that compensates it, or say `compensation: false` and `because`.",
     ),
+    "probe-unknown": _warning(
+        "A step is to be probed, and the participant announces no probe for the action.",
+        "Add a handler that probes it, or remove `on_unknown`.",
+    ),
     "field-unknown": _warning(
         "A field is written, or read, that the announced contract doesn't have.", "Correct the name."
     ),
