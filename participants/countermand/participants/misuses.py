@@ -6,6 +6,7 @@ Each use of Python's that needs data is a special method; here is what each of t
 import re
 from typing import Any, Final
 
+from countermand.participants.regions import Handle
 from countermand.schemas.contract import is_command
 from countermand.schemas.models import is_models_complaint, model_complaint
 
@@ -73,6 +74,8 @@ def explained(error: Exception) -> str:
         if is_command(type(owner)):
             name = type(owner).__name__
             return f"{told}; if its result is meant, write step({name}(…)).{error.name}"
+        if isinstance(owner, Handle):
+            return f"what the `with` gives has no field {error.name!r}; write {owner.parts} behind it"
         return told
     if is_models_complaint(error):
         return f"{model_complaint(error)}; a model that is to hold values of the saga is made by its class: Model(…)"

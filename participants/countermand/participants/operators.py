@@ -114,8 +114,15 @@ def add(left: Expression, right: Expression) -> Expression:
     Raises:
         DefinitionError: these can't be added.
     """
-    if sort_of(left.shape) == sort_of(right.shape) == "text":
+    sorts = {sort_of(left.shape), sort_of(right.shape)}
+    if sorts == {"text"}:
         return _joined(left.within(SUM), "+", right.within(PRODUCT), SUM, inspect.StrType(), left, right)
+    if "text" in sorts and sorts & _NUMBERS:
+        raise DefinitionError(
+            "",
+            f"{_shown(left)} + {_shown(right)}: a text and a number can't be put together; give the number a field of "
+            "its own and let the participant write the text",
+        )
     return calculate("+", left, right)
 
 

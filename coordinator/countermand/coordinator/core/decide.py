@@ -208,10 +208,14 @@ def _keep(draft: Draft, event: SignalReceived) -> None:
     state = draft.state
     # One event may be waited for in several places of a saga, and comes to each of them.
     identity = event.request_id if event.wait is None else f"{event.request_id}/{event.wait}"
-    wait = event.wait if event.wait is not None and _waits(draft, event.wait) else None
-    key = _key_of_missed(draft, event.wait) if event.wait is not None and wait is None else None
-    taken_before = event.wait is not None and wait is None and key is None
-    if identity in state.signals or taken_before:
+    mark = None if event.wait is None else draft.saga.mark(event.wait)
+    wait, key = event.wait, None
+    if isinstance(mark, Wait) and mark.status == "missed":
+        # It came for a wait whose time was over: the next one with that key may take it.
+        wait, key = None, mark.key
+    kept = {each.request_id for each in state.kept}
+    taken = isinstance(mark, Wait) and mark.status in ("met", "dropped")
+    if taken or identity in state.signals or identity in kept:
         answer = Accepted(event.request_id, state.saga_id, state.phase, duplicate=True)
     elif len(state.kept) >= SIGNALS_MAX:
         problem = f"signals: {SIGNALS_MAX} are kept already"
@@ -224,12 +228,6 @@ def _keep(draft: Draft, event: SignalReceived) -> None:
     draft.answer(event.reply_to, answer)
 
 
-def _key_of_missed(draft: Draft, ref: str) -> str | None:
-    """The business key of a wait whose time was over when its event came: the next wait with that key may take it."""
-    mark = draft.saga.mark(ref)
-    return mark.key if isinstance(mark, Wait) and mark.status == "missed" else None
-
-
 def _late(draft: Draft, reply: ReplyMessage) -> None:
     draft.ignore(reply, "late")
     held = next((each for each in draft.state.held if each.step == reply.step and each.lock), None)
@@ -237,13 +235,6 @@ def _late(draft: Draft, reply: ReplyMessage) -> None:
         # A lock that is granted after the end would be held for ever.
         lost = ReleaseMessage(held.lock, held.key, draft.state.saga_id, held.step, reply.command_id)
         draft.tidings.append(lost)
-
-
-def _waits(draft: Draft, ref: str) -> bool:
-    """Whether a wait is open, and hasn't been told yet what it waits for."""
-    mark = draft.state.marks.get(ref)
-    told = any(kept.wait == ref for kept in draft.state.kept)
-    return isinstance(mark, Wait) and mark.status == "open" and not told
 
 
 def _cancel(draft: Draft, event: CancelRequested) -> None:

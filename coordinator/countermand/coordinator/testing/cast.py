@@ -48,6 +48,7 @@ class Cast:
         self.results: dict[tuple[str, str], bytes] = {}
         self._examples: dict[tuple[str, str], bytes] = {}
         self._all_results = ChainMap(self.results, self._examples)
+        self.given = tuple(participants)
         self._participants = {each.name: each for each in participants}
         # A child saga whose definition nobody gave answers by itself, too.
         self._participants[COORDINATOR] = ExampleParticipant(COORDINATOR, self._all_results)

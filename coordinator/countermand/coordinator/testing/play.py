@@ -100,6 +100,8 @@ async def play(
         world = World(participants, seed=piece.seed, effects=piece.effects)
         for saga in (piece.saga, *piece.children):
             await world.define(saga)
+        if not troubles and not turns:
+            world.advise()  # Once is enough for all cases.
         for address, value in piece.answers.items():
             known = library.find(address)
             if known is None:

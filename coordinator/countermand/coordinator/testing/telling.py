@@ -206,6 +206,7 @@ class Telling:
             self._defined = True
             for saga in self._sagas:
                 await world.define(saga)
+            world.advise()
             world.cast.results.update(self._results)
         return world
 

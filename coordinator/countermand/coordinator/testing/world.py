@@ -27,6 +27,7 @@ from countermand.coordinator.core.journal import (
 )
 from countermand.coordinator.core.state import Saga
 from countermand.coordinator.testing.addresses import Family
+from countermand.coordinator.testing.advice import warn_of
 from countermand.coordinator.testing.answering import Answering, SagaDocument, example_results
 from countermand.coordinator.testing.cast import Cast
 from countermand.coordinator.testing.clockwork import Clockwork
@@ -136,6 +137,11 @@ class World:
             raise DefinitionError(definition.label, "\n  ".join(findings) or str(answer))
         self._definitions[definition.label] = definition
         self.cast.fill(definition, example_results(saga))
+
+    def advise(self) -> None:
+        """Warns of what the lint finds in the sagas that were registered, beside the contracts of who was given."""
+        for definition in self._definitions.values():
+            warn_of(definition, self.cast.given)
 
     async def ask(self, request: RequestMessage | EventMessage, what: str, node: str = "") -> None:
         """Sends a client's request to the coordinator, which takes it at once. `node` is what it is for, if it is."""

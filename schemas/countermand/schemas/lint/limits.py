@@ -104,9 +104,9 @@ def _retry(retry: RetryPolicy, path: str, *, unbounded: bool) -> Iterator[Findin
         message = f"{retry.backoff_max_ms} ms; at most {TIMEOUT_MS_MAX // DAY_MS} days"
         yield Finding("retry", f"{path}.backoff_max_ms", message)
     if not 1 <= retry.multiplier <= MULTIPLIER_MAX:
-        yield Finding("retry", f"{path}.multiplier", f"{retry.multiplier}; expected 1 to {MULTIPLIER_MAX}")
+        yield Finding("retry", f"{path}.multiplier", f"multiplier {retry.multiplier}; expected 1 to {MULTIPLIER_MAX}")
     if not 0 <= retry.jitter_percent <= 100:
-        yield Finding("retry", f"{path}.jitter_percent", f"{retry.jitter_percent}; expected 0 to 100")
+        yield Finding("retry", f"{path}.jitter_percent", f"jitter {retry.jitter_percent}; expected 0 to 100")
 
 
 def _over_deadline(step: StepNode, path: str, deadline_ms: int) -> Iterator[Finding]:

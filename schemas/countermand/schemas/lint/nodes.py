@@ -48,7 +48,7 @@ def own_name_findings(node: NamedNode, path: str) -> Iterator[Finding]:
 def concurrency_findings(limit: Concurrency) -> Iterator[Finding]:
     """What is wrong with a definition's own limit."""
     if not 1 <= limit.at_once <= AT_ONCE_MAX:
-        message = f"{limit.at_once}; expected 1 to {AT_ONCE_MAX}"
+        message = f"{limit.at_once} sagas at once; expected 1 to {AT_ONCE_MAX}"
         yield Finding("concurrency", "$.concurrency.at_once", message)
     yield from _duration("timeout", limit.timeout_ms, "$.concurrency.timeout_ms", DEADLINE_MS_MAX)
     yield from _key(limit.key, "$.concurrency.key", required=False)
@@ -91,7 +91,7 @@ def _for_each(node: ForEachNode, path: str) -> Iterator[Finding]:
         message = f'expected {{"$": "input.lines"}} or a list, found {_shown(node.items)}'
         yield Finding("items", f"{path}.items", message)
     if not 1 <= node.concurrency <= FOR_EACH_CONCURRENCY_MAX:
-        message = f"{node.concurrency}; expected 1 to {FOR_EACH_CONCURRENCY_MAX}"
+        message = f"{node.concurrency} items at once; expected 1 to {FOR_EACH_CONCURRENCY_MAX}"
         yield Finding("for-each-concurrency", f"{path}.concurrency", message)
 
 
