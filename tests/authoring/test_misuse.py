@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from authoring.orders import AuthorisePayment, CapturePayment, Line, Order, QuoteShipping, ReserveStock, fulfil
-from countermand.participants.saga import Retry, parallel, pivot, saga, step
+from countermand.participants.saga import Retry, for_each, parallel, pivot, saga, scope, step
 from countermand.schemas import Command, DefinitionError
 
 Body = Callable[[Any], Any]
@@ -66,7 +66,8 @@ MISUSES: dict[str, tuple[Body, str]] = {
     "format": (lambda order: "{:>5}".format(order.id), "as text"),  # noqa: UP032
     "str": (lambda order: str(order.id), "as text"),
     "percent": (lambda order: "%s" % order.id, "as text"),  # noqa: UP031
-    "plus of text and number": (lambda order: order.id + 1, "input.id (str) is used in arithmetic: only numbers"),
+    "plus of text and number": (lambda order: order.id + 1, "input.id (str) + 1: a text and a number can't be put"),
+    "plus of number and text": (lambda order: "no. " + order.total, "let the participant write the text"),
     "minus of a text": (lambda order: -order.id, "in arithmetic"),
     "whole division": (lambda order: order.total // 2, "a document can only + - * and /"),
     "remainder": (lambda order: order.total % 2, "in arithmetic"),
@@ -251,6 +252,22 @@ def test_a_group_is_written_once() -> None:
                 step(CapturePayment(payment_id="p"))
 
     assert "was already written" in str(refused(body))
+
+
+def test_what_a_with_gives_says_what_can_be_read() -> None:
+    """The item's fields stand behind `.item`; a scope has its own few."""
+
+    def field_of_item(order: Any) -> None:
+        with for_each(order.lines) as line:
+            step(CapturePayment(payment_id=line.sku))
+
+    def misspelt(order: Any) -> None:
+        with scope("part") as part:
+            step(CapturePayment(payment_id=order.id))
+        _ = part.fail
+
+    assert "has no field 'sku'; write .item or .index behind it" in str(refused(field_of_item))
+    assert "has no field 'fail'; write .failed, .code, .reason or .step behind it" in str(refused(misspelt))
 
 
 def test_branches_do_not_see_each_other() -> None:

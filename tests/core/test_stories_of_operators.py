@@ -309,6 +309,15 @@ def test_an_operator_turns_a_saga_back() -> None:
     assert story.phase == "compensated"
 
 
+def test_turning_back_tells_only_of_what_would_be_undone() -> None:
+    """A step that is never undone is not among what an operator is told."""
+    story = Story(step("reserve"), step("look_up", compensation=False, because="it only reads"), step("ship"))
+    story.succeeds("reserve", "look_up")
+    offered = possible_operations(story.plan, story.state, story.now_ms)
+    turning = next(each for each in offered if each.operation == "compensate")
+    assert turning.effect == "turns the saga back and undoes ship, reserve"
+
+
 def test_turning_back_waits_for_a_pivot_that_is_out() -> None:
     """Its answer decides, for an operator too, as long as one can still come."""
     story = Story(step("reserve"), pivot("capture"))

@@ -72,6 +72,13 @@ async def test_a_document(module: str, tmp_path: Path) -> None:
         await load(["none.json"])
 
 
+async def test_a_module_with_functions_only_names_them(module: str, tmp_path: Path) -> None:
+    """Functions are called only if they are named; who names the module alone is told which could be."""
+    (tmp_path / f"{module}.py").write_text("def needs(this): ...\ndef services(): return []\n")
+    with pytest.raises(LoadFailed, match=rf"nothing new in it; .*, or a function that gives some: {module}:services$"):
+        await load([module])
+
+
 @pytest.mark.parametrize(
     ("target", "said"),
     [

@@ -1,4 +1,4 @@
-"""The lint in the kit: what it warns of is told in the test, beside the contracts of the participants that were given."""
+"""The lint in the kit: what it warns of is told in the test, beside the contracts of whoever was given."""
 
 import warnings
 
@@ -53,7 +53,7 @@ def written(**fields: object) -> Written:
         (written(input={"number": 1, "nmber": 2}), r"no field 'nmber'.*\[field-unknown\]"),
         (written(action="cout"), r"did you mean 'count'.*\[action-unknown\]"),
         (written(on_unknown="probe"), r"announces no probe for count.*\[probe-unknown\]"),
-        (written(input={"number": "2026-01-31T12:00:00"}), r"has no zone.*\[datetime-without-zone\]"),
+        (written(input={"number": "1"}), r"text, and the contract says a whole number.*\[type-mismatch\]"),
     ],
 )
 def test_a_story_tells_what_the_lint_warns_of(document: Written, said: str) -> None:
@@ -66,7 +66,7 @@ def test_the_exhaustive_test_tells_it_once() -> None:
     """And not once for each of its cases."""
     with pytest.warns(SagaWarning) as told:
         exhaustive(written(on_unknown="probe"), {}, participants=[counter()])
-    assert len(told) == 1
+    assert [each.category for each in told].count(SagaWarning) == 1
 
 
 def test_what_is_right_is_no_warning() -> None:

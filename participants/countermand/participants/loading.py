@@ -9,12 +9,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from countermand.participants.participant import Participant
 from countermand.participants.saga import Saga
 from countermand.schemas.definition import Definition, decode_definition
 from countermand.schemas.errors import CountermandError, DefinitionError
+
+# Of a module's functions nobody reads more than these.
+MAKERS_MAX: Final = 3
 
 
 class LoadFailed(CountermandError):
@@ -53,7 +56,8 @@ async def load(targets: Iterable[str]) -> Loaded:
         else:
             await _take(target, _attribute(target), loaded)
         if len(loaded.participants) + len(loaded.sagas) + len(loaded.documents) == before:
-            raise LoadFailed(f"{target}: nothing new in it; expected a Participant or a saga (@saga)")
+            expected = f"expected a Participant or a saga (@saga){_makers(target)}"
+            raise LoadFailed(f"{target}: nothing new in it; {expected}")
     for participant in loaded.participants:
         try:
             participant.check()
@@ -121,13 +125,25 @@ async def _take(target: str, value: Any, loaded: Loaded) -> None:
 
 
 async def _called(target: str, function: Any) -> Any:
-    if any(each.default is each.empty for each in inspect.signature(function).parameters.values()):
+    if _needs_arguments(function):
         raise LoadFailed(f"{target}: takes parameters; expected a function that can be called without any")
     try:
         made = function()
         return await made if inspect.isawaitable(made) else made
     except Exception as error:  # As above: an author's function, which may raise anything.
         raise LoadFailed(_said(error)) from error
+
+
+def _needs_arguments(function: Any) -> bool:
+    return any(each.default is each.empty for each in inspect.signature(function).parameters.values())
+
+
+def _makers(target: str) -> str:
+    """Functions of a module that may give what it doesn't hold itself: they are called only if they are named."""
+    own = vars(sys.modules.get(target, ModuleType(target))).items()
+    functions = [(name, value) for name, value in own if inspect.isfunction(value) and value.__module__ == target]
+    names = [f"{target}:{name}" for name, value in functions if not _needs_arguments(value)]
+    return f", or a function that gives some: {', '.join(names[:MAKERS_MAX])}" if names else ""
 
 
 def _candidates(module: ModuleType) -> str:

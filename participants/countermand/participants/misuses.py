@@ -74,7 +74,8 @@ def explained(error: Exception) -> str:
         if is_command(type(owner)):
             name = type(owner).__name__
             return f"{told}; if its result is meant, write step({name}(…)).{error.name}"
-        if isinstance(owner, Handle):
+        # `isinstance` is what some stand-ins refuse.
+        if issubclass(type(owner), Handle):
             return f"what the `with` gives has no field {error.name!r}; write {owner.parts} behind it"
         return told
     if is_models_complaint(error):

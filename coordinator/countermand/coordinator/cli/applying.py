@@ -1,6 +1,5 @@
 """`countermand apply`."""
 
-import asyncio
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.definition_tools import change_lines, finding_line, is_refusal
 from countermand.coordinator.cli.known import Known, read_known
 from countermand.coordinator.cli.output import quiet_logging, say, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.operate.definitions.differences import differences
 from countermand.coordinator.operate.definitions.sources import Source, SourceUnreadable, read_sources
 from countermand.coordinator.operate.requests import Requests
@@ -39,7 +39,7 @@ def apply(targets: tuple[str, ...], check: bool, strict: bool) -> None:
         refused = [source for source in sources if not _is_fine(source, known, strict=strict)]
         if refused or check:
             _end(len(refused), len(sources))
-    answers = asyncio.run(_define(sources))
+    answers = run(_define(sources))
     refusals = [(source, answer) for source, answer in zip(sources, answers, strict=True) if not _told(source, answer)]
     for source, answer in refusals:
         _tell_refusal(source, answer)
@@ -68,7 +68,7 @@ def _read(targets: Sequence[str]) -> list[Source]:
 
 def _known(*, required: bool) -> Known | None:
     try:
-        return asyncio.run(read_known())
+        return run(read_known())
     except StoreUnavailable as error:
         if required:
             raise

@@ -1,6 +1,5 @@
 """`countermand approvals`: what waits for a decision, what exactly is decided about, and the decision."""
 
-import asyncio
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,6 +8,7 @@ import click
 
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.output import console, output_option, print_json, print_lines, quiet_logging, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.runtime import open_store
 from countermand.coordinator.settings import load_settings
 from countermand.schemas.identifiers import checked_saga_id
@@ -38,7 +38,7 @@ def list_(role: str | None, assignee: str | None, limit: int, output: str) -> No
     from countermand.coordinator.operate.approvals import waiting_document
 
     quiet_logging()
-    page, now_ms = asyncio.run(_list(role, assignee, limit))
+    page, now_ms = run(_list(role, assignee, limit))
     documents = [waiting_document(each, now_ms) for each in page.approvals]
     if output == "json":
         print_json({"approvals": documents, "more": page.more})
@@ -65,7 +65,7 @@ def show(saga_id: str, step: str | None, output: str) -> None:
     from countermand.coordinator.operate.document import approval_document
 
     quiet_logging()
-    seen = asyncio.run(_look(checked_saga_id(saga_id)))
+    seen = run(_look(checked_saga_id(saga_id)))
     if seen is None:
         tell(f"no saga has the id {saga_id}")
         sys.exit(exits.NOT_FOUND)

@@ -1,6 +1,5 @@
 """`countermand dead`: look at dead letters, send them back to where they died, or throw them away."""
 
-import asyncio
 import getpass
 import socket
 import sys
@@ -13,6 +12,7 @@ import msgspec
 
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.output import output_option, print_json, print_lines, quiet_logging, say, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.operate.counting import counted
 from countermand.coordinator.operate.dead import LETTERS_MAX, DeadLetters, LetterResult, Look
 from countermand.coordinator.operate.letters import LetterFilter, letter_detail, letter_line
@@ -188,7 +188,7 @@ def _run(work: Callable[[DeadLetters], Any]) -> Any:
     settings = load_settings()
     letters = DeadLetters(settings.amqp_url, Topology(settings.prefix))
     try:
-        return asyncio.run(work(letters))
+        return run(work(letters))
     except QueueTaken as error:
         tell(str(error))
         sys.exit(exits.REFUSED)
@@ -198,7 +198,7 @@ def _saga_in_words(saga_id: str | None) -> str:
     if saga_id is None:
         return "names no saga"
     try:
-        return asyncio.run(_phase_of(saga_id, load_settings()))
+        return run(_phase_of(saga_id, load_settings()))
     except CountermandError as error:
         return f"nobody knows: {error}"  # The letter is worth showing without the store.
 

@@ -1,6 +1,5 @@
 """Decides an approval from the terminal: shows exactly what is decided about, asks, and says what came of it."""
 
-import asyncio
 import sys
 from typing import Any, Literal
 
@@ -9,6 +8,7 @@ import click
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.operating import Asked, carry_out, checked_operation
 from countermand.coordinator.cli.output import console, quiet_logging, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.operate.approvals import approval_of
 from countermand.coordinator.operate.looking import look
 from countermand.coordinator.operate.node_stories import ApprovalStory
@@ -38,7 +38,7 @@ def decide(
         raise click.UsageError("say why: --comment, which the saga is told too, or --reason")
     asked = Asked(reason=why, where=None, limit=1, rate=1.0, dry_run=False, **shared)
     checked_operation(DecideApproval(step or "any", decision, digest or "0" * 64, comment, roles))
-    sys.exit(asyncio.run(_decide(asked, decision, step, roles, comment, digest)))
+    sys.exit(run(_decide(asked, decision, step, roles, comment, digest)))
 
 
 async def _decide(

@@ -1,6 +1,5 @@
 """`countermand definitions graph`, `diff` and `check`."""
 
-import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -11,6 +10,7 @@ import click
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.known import Known, NotRegistered, is_registered_name, one_source, read_known
 from countermand.coordinator.cli.output import print_json, quiet_logging, say, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.operate.counting import counted
 from countermand.coordinator.operate.definitions.changes import Change, change_document
 from countermand.coordinator.operate.definitions.differences import differences
@@ -61,7 +61,7 @@ def graph(definition: str | None, format_: str, saga_id: str | None) -> None:
         raise click.UsageError("say what to draw: a DEFINITION, or --saga with an id")
     wanted = None if definition is None else one_source(definition, known_for([definition])).definition
     if saga_id is not None:
-        drawn = asyncio.run(_saga_drawing(checked_saga_id(saga_id), wanted))
+        drawn = run(_saga_drawing(checked_saga_id(saga_id), wanted))
     elif wanted is not None:
         drawn = drawing(wanted)
     click.echo(svg(drawn) if format_ == "svg" else mermaid(drawn), nl=False)
@@ -109,7 +109,7 @@ def diff(old: str, new: str, output: str) -> None:
 def check(targets: tuple[str, ...], flight: bool, strict: bool, output: str) -> None:
     if not targets and not flight:
         raise click.UsageError("say what to check: a DEFINITION, or --in-flight")
-    known = asyncio.run(read_known())
+    known = run(read_known())
     checked = [(source, lint(source.definition, known.contracts())) for source in _sources(targets, known)]
     found = None
     if flight:
@@ -174,7 +174,7 @@ def _flight_lines(found: InFlight) -> list[str]:
 
 def known_for(targets: Sequence[str]) -> Known | None:
     """What the store knows, if one of the targets is to be looked up there."""
-    return asyncio.run(read_known()) if any(map(is_registered_name, targets)) else None
+    return run(read_known()) if any(map(is_registered_name, targets)) else None
 
 
 def _sources(targets: Sequence[str], known: Known) -> list[Source]:

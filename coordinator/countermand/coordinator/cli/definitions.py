@@ -1,6 +1,5 @@
 """`countermand definitions` and `countermand definitions show`; `definition_tools` has its other commands."""
 
-import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +16,7 @@ from countermand.coordinator.cli.output import (
     quiet_logging,
     tell,
 )
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.operate.definitions.sources import is_file, is_module
 from countermand.schemas.definition import Definition, canonical, definition_hash
 
@@ -31,7 +31,7 @@ def definitions(context: click.Context, output: str) -> None:
     if context.invoked_subcommand is not None:
         return
     quiet_logging()
-    known = asyncio.run(read_known())
+    known = run(read_known())
     rows = [definition_document(each, known.in_motion) for each in known.definitions]
     if output == "json":
         print_json(rows)

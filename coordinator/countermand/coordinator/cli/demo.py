@@ -12,6 +12,7 @@ import structlog
 
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.output import console, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.dev.demo.actors import DemoFailed
 from countermand.coordinator.dev.demo.program import NAMES, Options, perform
 from countermand.coordinator.dev.demo.screen import screen_for
@@ -98,7 +99,7 @@ def demo(
         example=example,
     )
     try:
-        balanced = asyncio.run(_perform(options, begun_s))
+        balanced = run(_perform(options, begun_s))
     except (DemoFailed, DevelopmentError) as error:
         tell(str(error))
         sys.exit(exits.FAULT)
@@ -109,7 +110,6 @@ def demo(
 
 
 async def _perform(options: Options, begun_s: float) -> bool:
-    performing = asyncio.ensure_future(perform(options, screen_for(console()), begun_s=begun_s))
     # Whoever ends us politely means what Ctrl-C means.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, performing.cancel)
-    return await performing
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+    return await perform(options, screen_for(console()), begun_s=begun_s)

@@ -1,6 +1,5 @@
 """`countermand doctor`: what is wrong with an installation, why it matters, and how to mend it."""
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,7 @@ import msgspec
 
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.output import output_option, print_json, print_lines, quiet_logging
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.operate.doctor import Examination, examine, worst
 from countermand.coordinator.settings import load_settings
 
@@ -23,7 +23,7 @@ def doctor(verbose: bool, output: str) -> None:
     Changes nothing. Exit code: 0 nothing wrong, 10 warnings, 11 something critical, 6 a server can't be reached.
     """
     quiet_logging()
-    found = asyncio.run(examine(load_settings()))
+    found = run(examine(load_settings()))
     values: list[dict[str, Any]] = [msgspec.to_builtins(each) for each in found]
     if output == "json":
         print_json(values)

@@ -1,6 +1,5 @@
 """`countermand signal` and `countermand events publish`: something happened, and sagas wait for it."""
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ import click
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.output import output_option, print_json, print_lines, quiet_logging, say, tell
 from countermand.coordinator.cli.payload import HELP, payload
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.settings import load_settings
 from countermand.schemas.identifiers import checked_name, checked_saga_id, new_secret
 
@@ -83,7 +83,7 @@ def _send(message: "SignalMessage | EventMessage", target: str, output: str) -> 
     quiet_logging()
     try:
         check_body(bytes(message.payload), field="--payload")
-        answer = asyncio.run(_ask(message, target))
+        answer = run(_ask(message, target))
     except LimitExceeded as error:
         raise click.UsageError(str(error)) from error
     except NoAnswer as error:

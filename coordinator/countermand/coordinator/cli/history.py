@@ -8,6 +8,7 @@ import click
 
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.output import console, output_option, print_json, print_lines, quiet_logging, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.core.journal import Record
 from countermand.coordinator.operate.looking import HISTORY_READ_MAX, Pages, newest_records, records_after
 from countermand.coordinator.operate.reading import history_line
@@ -39,7 +40,7 @@ def history(saga_id: str, tail: int, after: int | None, follow: bool, output: st
     if follow and output == "json":
         raise click.UsageError("--follow goes on line by line: use --output jsonl")
     try:
-        found = asyncio.run(_print(checked_saga_id(saga_id), tail, after, follow=follow, output=output))
+        found = run(_print(checked_saga_id(saga_id), tail, after, follow=follow, output=output))
     except KeyboardInterrupt:
         sys.exit(exits.INTERRUPTED)
     if not found:

@@ -1,6 +1,5 @@
 """`countermand list`."""
 
-import asyncio
 import shlex
 from typing import TYPE_CHECKING
 
@@ -8,6 +7,7 @@ import click
 
 from countermand.coordinator.cli.filtering import WHERE_HELP, filter_from, where_option
 from countermand.coordinator.cli.output import output_option, print_json, print_lines, quiet_logging, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.operate.counting import counted
 from countermand.coordinator.runtime import open_store
 from countermand.coordinator.settings import load_settings
@@ -55,7 +55,7 @@ def list_(
         ("hold", "paused" if paused else None),
         *(("tag", tag) for tag in tags),
     )
-    listed, nothing = asyncio.run(_read(filter_, newest_first=sort == "newest", limit=limit, after=after))
+    listed, nothing = run(_read(filter_, newest_first=sort == "newest", limit=limit, after=after))
     if output == "json":
         print_json({"sagas": listed.sagas, "next": listed.next})
     elif output == "jsonl":

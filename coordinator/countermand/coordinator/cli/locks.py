@@ -1,12 +1,12 @@
 """`countermand locks` and `countermand locks show`."""
 
-import asyncio
 import sys
 
 import click
 
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.output import output_option, print_json, print_lines, quiet_logging, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.operate.locks import LockStory, lock_document, lock_stories, lock_story
 from countermand.coordinator.runtime import open_store
 from countermand.coordinator.settings import load_settings
@@ -26,7 +26,7 @@ def locks(context: click.Context, limit: int, output: str) -> None:
         return
     quiet_logging()
     # One more than is shown says whether there are more.
-    stories, now_ms = asyncio.run(_list(limit + 1))
+    stories, now_ms = run(_list(limit + 1))
     documents = [lock_document(each, now_ms) for each in stories[:limit]]
     if output == "json":
         print_json(documents)
@@ -50,7 +50,7 @@ def locks(context: click.Context, limit: int, output: str) -> None:
 def show(lock: str, key: str, limit: int, output: str) -> None:
     """Show the LOCK for one KEY: who holds it and who waits, in their order. A lock without keys needs no KEY."""
     quiet_logging()
-    story, now_ms = asyncio.run(_show(lock, key, limit))
+    story, now_ms = run(_show(lock, key, limit))
     if story is None:
         tell(f"nobody holds the lock {lock}{f' for {key}' if key else ''}, and nobody waits for it")
         sys.exit(exits.NOT_FOUND)

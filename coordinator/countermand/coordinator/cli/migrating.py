@@ -1,6 +1,5 @@
 """Carries `countermand migrate` out: the plan comes first, then the question."""
 
-import asyncio
 import sys
 
 import click
@@ -9,6 +8,7 @@ import msgspec
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.operating import Asked, carry_out, checked_operation, operate
 from countermand.coordinator.cli.output import harmless_json, print_json, quiet_logging, say, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.core.compatibility import Comparison
 from countermand.coordinator.core.migrating import Incompatible
 from countermand.coordinator.core.refusal import Refusal
@@ -26,7 +26,7 @@ def migrate(asked: Asked, version: int) -> None:
     if not alone or not asked.reason.strip() or len(asked.reason) > WHY_MAX:
         operate(asked, MigrateSaga(version))
     quiet_logging()
-    sys.exit(asyncio.run(_migrate_one(asked, version)))
+    sys.exit(run(_migrate_one(asked, version)))
 
 
 async def _migrate_one(asked: Asked, version: int) -> int:

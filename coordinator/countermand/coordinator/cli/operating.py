@@ -1,6 +1,5 @@
 """Carries the acting commands out, and prints what was accepted and what took effect."""
 
-import asyncio
 import getpass
 import socket
 import sys
@@ -12,6 +11,7 @@ import msgspec
 
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.output import harmless_json, print_json, quiet_logging, say, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.core.operations import remaining_effects
 from countermand.coordinator.core.possible import summed
 from countermand.coordinator.core.state import Saga
@@ -64,7 +64,7 @@ def operate(asked: Asked, operation: Operation) -> None:
         raise click.UsageError(f"--reason: expected 1 to {WHY_MAX} characters")
     checked_operation(operation)
     if asked.where is None:
-        sys.exit(asyncio.run(_operate_one(asked, operation)))
+        sys.exit(run(_operate_one(asked, operation)))
     from countermand.coordinator.cli.operating_many import operate_many
 
     sys.exit(operate_many(asked, operation))

@@ -14,6 +14,7 @@ import msgspec
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.operating import Asked, actor_of, shown
 from countermand.coordinator.cli.output import harmless_json, print_json, say, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.core.state import Saga
 from countermand.coordinator.operate import bulk
 from countermand.coordinator.operate.acting import Act
@@ -58,7 +59,7 @@ def operate_many(asked: Asked, chosen: Operation) -> int:
         finally:
             await store.close()
 
-    return asyncio.run(act())
+    return run(act())
 
 
 def _tell_preview(preview: bulk.Preview, words: str, operation: Operation, asked: Asked) -> None:

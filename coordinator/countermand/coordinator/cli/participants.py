@@ -1,6 +1,5 @@
 """`countermand participants`."""
 
-import asyncio
 import sys
 
 import click
@@ -8,6 +7,7 @@ import click
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.failing import server_in_words
 from countermand.coordinator.cli.output import output_option, print_json, print_lines, quiet_logging, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.operate.participants import (
     ParticipantStory,
     in_use,
@@ -30,7 +30,7 @@ def participants(output: str) -> None:
     Everybody whom a definition in use names, or who has announced itself within a week.
     """
     quiet_logging()
-    stories, now_ms = asyncio.run(_read(load_settings()))
+    stories, now_ms = run(_read(load_settings()))
     documents = [participant_document(each) for each in stories]
     if output == "json":
         print_json(documents)

@@ -1,12 +1,12 @@
 """`countermand show`."""
 
-import asyncio
 import sys
 
 import click
 
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.output import console, print_json, quiet_logging, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.operate.document import document
 from countermand.coordinator.operate.looking import Look, look
 from countermand.coordinator.runtime import open_store
@@ -25,7 +25,7 @@ def show(saga_id: str, payloads: bool, items: bool, output: str) -> None:
     Payloads stay hidden unless you ask for them; but what somebody has to decide about is shown.
     """
     quiet_logging()
-    seen = asyncio.run(_read(checked_saga_id(saga_id), items=items))
+    seen = run(_read(checked_saga_id(saga_id), items=items))
     if seen is None:
         tell(f"no saga has the id {saga_id}")
         sys.exit(exits.NOT_FOUND)

@@ -13,6 +13,7 @@ from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.failing import server_in_words
 from countermand.coordinator.cli.output import harmless_json, quiet_logging, tell
 from countermand.coordinator.cli.payload import HELP, payload
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.operate.awaiting import Awaited, await_end
 from countermand.coordinator.operate.requests import NoAnswer, Requests
 from countermand.coordinator.runtime import open_store
@@ -74,7 +75,7 @@ def start(
         output=output,
     )
     try:
-        code = asyncio.run(_start(asked, load_settings()))
+        code = run(_start(asked, load_settings()))
     except KeyboardInterrupt:
         saga = f"saga {asked.message.saga_id}"
         tell(f"interrupted; {saga} goes on" if asked.accepted else f"interrupted; {saga} may have been started")

@@ -1,12 +1,12 @@
 """`countermand stuck`: what sagas are stuck on, in groups, and how to free each."""
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from countermand.coordinator.cli.filtering import WHERE_HELP, filter_from, where_option
 from countermand.coordinator.cli.output import output_option, print_json, print_lines, quiet_logging, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.runtime import open_store
 from countermand.coordinator.settings import load_settings
 
@@ -27,7 +27,7 @@ def stuck(where: str, limit: int, output: str) -> None:
     from countermand.coordinator.operate.stuck import as_json
 
     quiet_logging()
-    overview = asyncio.run(_read(filter_from(where)))
+    overview = run(_read(filter_from(where)))
     groups: list[dict[str, Any]] = [as_json(group, overview.at_ms) for group in overview.groups[:limit]]
     if output == "json":
         print_json({"groups": groups, "stuck": overview.stuck, "in_motion": overview.in_motion})

@@ -11,6 +11,7 @@ import click
 from countermand.coordinator.cli import exits
 from countermand.coordinator.cli.failing import server_in_words
 from countermand.coordinator.cli.output import console, print_lines, quiet_logging, tell
+from countermand.coordinator.cli.running import run
 from countermand.coordinator.operate.happenings import happening_document
 from countermand.coordinator.operate.listening import Listener
 from countermand.coordinator.operate.looking import Look, look, over, records_after
@@ -48,9 +49,9 @@ def watch(saga_id: str | None, definition: str | None, output: str) -> None:
     try:
         if saga_id is None:
             name = None if definition is None else checked_slug("--definition", definition)
-            code = asyncio.run(_watch_all(settings, name, output))
+            code = run(_watch_all(settings, name, output))
         else:
-            code = asyncio.run(_watch_one(settings, checked_saga_id(saga_id), output))
+            code = run(_watch_one(settings, checked_saga_id(saga_id), output))
     except KeyboardInterrupt:
         code = exits.INTERRUPTED
     sys.exit(code)

@@ -12,6 +12,7 @@ import msgspec
 from countermand.coordinator.core.approvals import open_approvals
 from countermand.coordinator.core.operations import Target, remaining_effects, weigh
 from countermand.coordinator.core.plan import Plan, places
+from countermand.coordinator.core.routes import has_effect
 from countermand.coordinator.core.state import SagaState
 from countermand.coordinator.core.turning import pivot_stands
 from countermand.schemas.identifiers import Direction, step_name, step_place
@@ -144,7 +145,11 @@ def _effect_of_retry(target: Target) -> str:
 
 
 def _effect_of_compensation(plan: Plan, state: SagaState) -> str:
-    done = [ref for ref, step in state.steps.items() if step.do.status != "rejected" and plan.step(ref) is not None]
+    done = [
+        ref
+        for ref, known in state.steps.items()
+        if (step := plan.step(ref)) is not None and step.kind != "pivot" and has_effect(step, known)
+    ]
     written = {name: index for index, name in enumerate(plan.steps)}
     # In the order of the definition, and of a loop's items; the last comes first.
     done.sort(key=lambda ref: (written[step_name(ref)], [int(each[1:-1]) for each in places(step_place(ref))]))

@@ -241,7 +241,10 @@ class _Rehearsal:
 
     async def _play(self, case: Case) -> Played:
         self.cases += 1
-        played = await play(self._piece, f"case-{self.cases}", case.troubles, dict(case.turns), self._keys)
+        first = self.cases == 1
+        played = await play(
+            self._piece, f"case-{self.cases}", case.troubles, dict(case.turns), self._keys, advises=first
+        )
         self._keys.update(played.keys)
         fault = self._judge.fault(played)
         if fault is not None:

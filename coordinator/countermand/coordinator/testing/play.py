@@ -88,8 +88,12 @@ async def play(
     troubles: Iterable[Trouble] = (),
     turns: Mapping[str, Turn] | None = None,
     keys: Mapping[str, tuple[str, str]] | None = None,
+    *,
+    advises: bool = False,
 ) -> Played:
     """Plays it once. `turns` are what becomes of waits and approvals; `keys` the business keys that are known.
+
+    `advises` lets it warn of what the lint finds.
 
     Raises:
         DefinitionError: the saga isn't sound, or a participant isn't complete.
@@ -100,8 +104,8 @@ async def play(
         world = World(participants, seed=piece.seed, effects=piece.effects)
         for saga in (piece.saga, *piece.children):
             await world.define(saga)
-        if not troubles and not turns:
-            world.advise()  # Once is enough for all cases.
+        if advises:
+            world.advise()
         for address, value in piece.answers.items():
             known = library.find(address)
             if known is None:

@@ -1,0 +1,32 @@
+"""Running what a command does, so that Ctrl-C always ends it."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run`, for work that may lose a cancellation: it is cancelled until it has ended.
+
+    `asyncio.wait_for` of Python 3.11, which the Redis driver sends commands under, loses one that comes in the moment
+    in which what it waits for is done; then Ctrl-C would do nothing.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C, once the work has ended.
+    """
+    return asyncio.run(_ended_for_certain(work))
+
+
+async def _ended_for_certain(work: Coroutine[Any, Any, T]) -> T:
+    from countermand.wire import end
+
+    task = asyncio.ensure_future(work)
+    try:
+        # Not `await task`: that would hand the one cancellation on, and wait.
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        await end([task])
+        raise
+    return task.result()
