@@ -22,7 +22,7 @@ PATIENT = Retry(attempts=5, backoff="500ms", backoff_max="4s")
 # A carrier that doesn't answer twice won't answer at all, and the customer is waiting.
 IMPATIENT = Retry(attempts=2, backoff="2s", jitter=0)
 # The money's fate is decided here, so it is worth asking again for a while before a person is.
-DETERMINED = Retry(attempts=20, backoff="500ms", backoff_max="5s")
+DETERMINED = Retry(attempts=19, backoff="500ms", backoff_max="5s")
 # After the pivot there is no way back: asked until it is done.
 RELENTLESS = Retry(attempts=None, backoff="500ms", backoff_max="5s")
 

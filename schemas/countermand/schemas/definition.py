@@ -376,8 +376,17 @@ def decode_definition(document: bytes) -> Definition:
         return decode_checked(document, Definition)
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `")
-        raise DefinitionError(path.rstrip("`") or "$", problem) from error
+        path = path.rstrip("`") or "$"
+        raise DefinitionError(path, problem + _kinds_expected(path, problem)) from error
     except LimitExceeded as error:
         raise DefinitionError("$", error.problem) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DefinitionError("$", f"not a JSON document: {error}") from error
+
+
+def _kinds_expected(path: str, problem: str) -> str:
+    if not path.endswith(".node") or not problem.startswith("Invalid value"):
+        return ""
+    if path == "$.root.node":
+        return "; the root is a sequence, which holds the other nodes"
+    return f"; expected {', '.join(str(kind.__struct_config__.tag) for kind in Node.__args__)}"
