@@ -89,6 +89,7 @@ async def test_a_module_with_functions_only_names_them(module: str, tmp_path: Pa
         ("nowhere.at_all", "nowhere.at_all: there is no such module here"),
         ("json", "nothing new in it"),
         ("{module}.py", r"not of a file; did you mean {module}\?"),
+        ("buy.yaml", "taken as JSON here; `countermand apply buy.yaml` takes YAML"),
         ("./shop/app.py", r"did you mean shop\.app\?"),
     ],
 )

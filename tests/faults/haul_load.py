@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from countermand.participants.client import Client, RequestRefused
 from faults.haul_judge import Haul, Told, ledger, story
 from faults.haulage import DEFINITIONS, PARTICIPANTS, Item, Job, Paid, haul
-from faults.stage import TESTS, Role, Stage
-from support import eventually
+from faults.stage import START_S, TESTS, Role, Stage
+from support import RabbitServer, RedisServer, eventually
 
 COORDINATORS: Final = ("coordinator-a", "coordinator-b")
 COMPLETED: Final = frozenset({"completed"})
@@ -20,6 +22,11 @@ EITHER: Final = COMPLETED | COMPENSATED
 
 class HaulStage(Stage):
     """A stage whose participants are the hauls'."""
+
+    def __init__(self, broker: RabbitServer, redis: RedisServer, namespace: str, folder: Path) -> None:
+        super().__init__(broker, redis, namespace, folder)
+        # How often each had been at work before its last restart.
+        self._beginnings: dict[str, int] = {}
 
     async def hauler(self, name: str) -> Role:
         """Starts one participant, in a process of its own."""
@@ -37,7 +44,20 @@ class HaulStage(Stage):
         """Kills them, all at once, and starts them again."""
         await asyncio.gather(*(self.roles[name].kill() for name in names))
         for name in names:
+            self._beginnings[name] = self._ready_count(name)
             await self.roles[name].start()
+
+    async def back(self) -> None:
+        """Returns when everybody who was restarted is at work: before that nobody can end politely."""
+        for name, count in self._beginnings.items():
+            await eventually(
+                lambda name=name, count=count: self._ready_count(name) > count,  # type: ignore[misc]
+                timeout_s=START_S,
+                message=f"{name} is at work again",
+            )
+
+    def _ready_count(self, name: str) -> int:
+        return len(self.roles[name].events("coordinator_ready", "participant_started"))
 
     @property
     def queues(self) -> list[str]:
@@ -86,7 +106,13 @@ class HaulLoad:
         assert len(self.told) < len(self._hauls), "nothing is under way: the fault comes too late"
 
     async def _until(self, reached: Callable[[], bool], what: str) -> None:
-        done = lambda: reached() or len(self.told) == len(self._hauls)  # noqa: E731
+        def done() -> bool:
+            try:
+                return reached() or len(self.told) == len(self._hauls)
+            except sqlite3.OperationalError as error:
+                # A ledger that a killed writer has left is being mended.
+                raise AssertionError(str(error)) from error
+
         await eventually(done, timeout_s=120, interval_s=0.05, message=what)
 
     async def _haul(self, client: Client, each: Haul) -> None:

@@ -45,4 +45,5 @@ async def test_everything_killed(haul_stage: HaulStage) -> None:
         await load.booked(360)
         await stage.broker.kill_async()
         await stage.broker.start_async()
+    await stage.back()
     await judge(stage, listed, load.told, load.amounts)

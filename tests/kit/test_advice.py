@@ -76,7 +76,7 @@ def test_what_is_right_is_no_warning() -> None:
     def counting(number: Number) -> Number:
         return step(Count(number=number.number))
 
-    with warnings.catch_warnings(action="error"):
+    with warnings.catch_warnings(action="error", category=SagaWarning):
         given(counting, Number(1), participants=[counter()]).expect_completed(Number(2))
         given(counting, Number(1)).expect_completed()
 

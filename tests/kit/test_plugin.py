@@ -45,11 +45,12 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_a_failing_story_shows_its_timeline(failed: str) -> None:
-    """And none of the kit's own source."""
+    """And neither the kit's own source nor the event loop's."""
     told = failed.partition("test_shown")[0]
     assert "expected the saga to be compensated" in told
     assert "coordinator  asks bank for pay, attempt 2" in told
-    assert not re.findall(r"^\S*countermand/coordinator/testing/\S+:\d+:", told, re.MULTILINE)
+    assert not re.findall(r"^\S*(?:countermand/coordinator/testing|asyncio)/\S+:\d+:", told, re.MULTILINE)
+    assert "def run_until_complete" not in told
 
 
 def test_a_failing_test_shows_its_world(failed: str) -> None:

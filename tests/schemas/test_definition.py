@@ -58,6 +58,21 @@ def test_identity_is_of_the_content_not_of_the_writing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("root", "expected"),
+    [
+        (step("a"), "'step'; the root is a sequence"),
+        (
+            {"node": "sequence", "nodes": [{"node": "loop"}]},
+            "'loop'; expected step, sequence, parallel, when, for_each, ",
+        ),
+    ],
+)
+def test_an_unknown_kind_of_node_says_which_there_are(root: dict[str, Any], expected: str) -> None:
+    with pytest.raises(DefinitionError, match=expected):
+        decoded(document() | {"root": root})
+
+
+@pytest.mark.parametrize(
     ("changes", "path"),
     [
         ({"colour": "red"}, "$"),

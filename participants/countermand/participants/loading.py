@@ -90,6 +90,8 @@ def _attribute(target: str) -> Any:
 
 
 def _imported(name: str) -> ModuleType:
+    if name.endswith((".yaml", ".yml")):
+        raise LoadFailed(f"{name}: a document is taken as JSON here; `countermand apply {name}` takes YAML")
     if name.endswith(".py") or os.sep in name:
         meant = os.path.relpath(name.removesuffix(".py")).replace(os.sep, ".")
         raise LoadFailed(f"{name}: expected the name of a module, not of a file; did you mean {meant}?")

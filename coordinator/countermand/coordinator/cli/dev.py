@@ -53,8 +53,9 @@ def dev(
     A Valkey, a small AMQP broker and a coordinator, on this machine only. DEVELOPMENT ONLY. Ctrl-C stops it; the data
     stays, and the next start goes on where this one stopped.
 
-    A target is a module with participants and sagas, one attribute of it, or a definition document. Each target is a
-    process of its own. Without one, those are taken that pyproject.toml names here: [tool.countermand] dev = ["…"].
+    A target is a module with participants and sagas, one attribute of it, or a definition document. The attribute may
+    be a list of them, or a function that gives some. Each target is a process of its own. Without one, those are taken
+    that pyproject.toml names here: [tool.countermand] dev = ["…"].
     """
     from countermand.coordinator.dev.processes import DevelopmentError
     from countermand.coordinator.dev.session import Options

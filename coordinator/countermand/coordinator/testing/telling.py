@@ -129,6 +129,9 @@ class Telling:
         try:
             self._home.run(self._tell())
             failed = False
+        except StoryFailed as expected_otherwise:
+            # The event loop's own frames, pages of them, tell an author nothing.
+            raise expected_otherwise.with_traceback(None)  # noqa: B904
         finally:
             if not self._shares and (failed or self._over is not None):
                 self._home.close()

@@ -207,10 +207,10 @@ class _Walk:
         place = f"{path}.kind"
         if node.kind == "pivot":
             if self._pivot is not None:
-                yield Finding("pivot-twice", place, f"the pivot is at {self._pivot}; a saga has at most one")
+                yield Finding("pivot-twice", place, f"the pivot is {self._pivot}; a saga has at most one")
             else:
                 yield from _pivot_place(place, around)
-            self._pivot = self._pivot or path
+            self._pivot = self._pivot or f"{node.name} at {path}"
         elif self._pivot is not None and node.kind != "retriable":
             message = f"after the pivot ({self._pivot}) nothing can be undone; say kind retriable, or move it before"
             yield Finding("undo-after-pivot", place, message)
