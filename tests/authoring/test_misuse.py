@@ -259,12 +259,12 @@ def test_what_a_with_gives_says_what_can_be_read() -> None:
 
     def field_of_item(order: Any) -> None:
         with for_each(order.lines) as line:
-            step(CapturePayment(payment_id=line.sku))
+            step(CapturePayment(payment_id=line.sku))  # type: ignore[attr-defined]
 
     def misspelt(order: Any) -> None:
         with scope("part") as part:
             step(CapturePayment(payment_id=order.id))
-        _ = part.fail
+        _ = part.fail  # type: ignore[attr-defined]
 
     assert "has no field 'sku'; write .item or .index behind it" in str(refused(field_of_item))
     assert "has no field 'fail'; write .failed, .code, .reason or .step behind it" in str(refused(misspelt))

@@ -91,7 +91,7 @@ PARTICIPANT = ParticipantStory(
     None,
     NOON_MS,
     (Instance(NASTY, NASTY, 1, 1, 1, True),),
-    (Action(NASTY, True, True, (NASTY,)),),
+    (Action(NASTY, True, True, True, (NASTY,)),),
     (NASTY,),
     (NASTY,),
 )

@@ -44,6 +44,8 @@ def happening(event: LifecycleMessage) -> str:
             return f"is STUCK: {CAUSES_IN_WORDS.get(cause, cause)}" + (f" (step {step})" if step else "")
         case "saga.paused":
             return f"was paused by {data.get('actor')}"
+        case "saga.migrated":
+            return f"was moved from {data.get('from')} to {data.get('to')}"
         case "step.succeeded":
             return f"{step} was done by attempt {data.get('attempt')}"
         case "step.rejected" if data.get("direction") == "probe":
