@@ -7,6 +7,7 @@ keeps to names that begin with its `namespace` and never stops them. Who wants t
 
 import itertools
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -20,6 +21,12 @@ S = TypeVar("S", bound=Server)
 
 _session = secrets.token_hex(3)
 _counter = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """Ctrl-C is a part of what is tested; a shell that begins a command in the background has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,17 @@ def test_ctrl_c_ends_work_that_loses_a_cancellation() -> None:
     assert lost == [True]
 
 
+def test_whoever_ends_it_politely_ends_it_too() -> None:
+    """A signal that is named cancels the work as Ctrl-C does, also where Ctrl-C is ignored."""
+
+    async def work() -> None:
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    with pytest.raises(asyncio.CancelledError):
+        run(work(), ended_by=(signal.SIGTERM,))
+
+
 def test_what_work_gives_and_raises_is_passed_on() -> None:
     """As with `asyncio.run`."""
 

@@ -99,7 +99,9 @@ def demo(
         example=example,
     )
     try:
-        balanced = run(_perform(options, begun_s))
+        # Whoever ends us politely means what Ctrl-C means.
+        performance = perform(options, screen_for(console()), begun_s=begun_s)
+        balanced = run(performance, ended_by=(signal.SIGTERM,))
     except (DemoFailed, DevelopmentError) as error:
         tell(str(error))
         sys.exit(exits.FAULT)
@@ -107,9 +109,3 @@ def demo(
         tell("interrupted; everything that was started has been stopped")
         sys.exit(exits.INTERRUPTED)
     sys.exit(exits.DONE if balanced else exits.FAULT)
-
-
-async def _perform(options: Options, begun_s: float) -> bool:
-    # Whoever ends us politely means what Ctrl-C means.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
-    return await perform(options, screen_for(console()), begun_s=begun_s)
