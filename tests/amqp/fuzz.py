@@ -27,6 +27,8 @@ from support import DevelopmentServer, eventually
 from wire.wiring import Wiring, take
 
 ROUND_S = 30.0
+# How often the queues are emptied and the memory is looked at while the attacks go on; nothing waits for a condition.
+PACE_S = 0.5
 ATTACKERS = 6
 MESSAGE_MEMORY_MB = 96
 # The messages' memory, as much again for copies on their way, the journal's buffers, Python, and what malloc keeps.
@@ -127,7 +129,7 @@ class Fuzz:
                 async with logged_in(self.server.address) as client:
                     for queue in QUEUES:
                         await client.ask(Queue.Delete(queue=queue), Queue.DeleteOk)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(PACE_S)
 
     async def _watch(self, deadline: float) -> None:
         while time.monotonic() < deadline:
@@ -136,7 +138,7 @@ class Fuzz:
             self.rss_mb_max = max(self.rss_mb_max, rss_mb)
             if rss_mb > RSS_MB_MAX:
                 raise Judgement(f"the broker takes {rss_mb} MB; expected at most {RSS_MB_MAX}")
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(PACE_S)
 
     def _read_log(self) -> None:
         """Judge what was logged since the last time."""

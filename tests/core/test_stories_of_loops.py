@@ -3,13 +3,14 @@
 import msgspec
 
 from core.story import Story, both, forward, pivot, step
-from core.story_nodes import body_of, each, mark
+from core.story_nodes import TOTAL_IS_HIGH, body_of, each, mark, when
 from countermand.coordinator.core.journal import LoopOpened
 from countermand.coordinator.core.opening import ITEMS_MAX
+from countermand.coordinator.core.plan import OVER_MAX
 from countermand.coordinator.core.state import Looped
 from countermand.schemas.definition import StepNode
 from countermand.schemas.messages import Accepted, Succeeded
-from countermand.schemas.operations import RetryStep, SkipStep
+from countermand.schemas.operations import PauseSaga, ResumeSaga, RetryStep, SkipStep
 
 
 def asking(name: str, text: str) -> StepNode:
@@ -167,3 +168,21 @@ def test_branches_in_a_loop_are_undone_item_by_item() -> None:
     assert story.asked == {"~right[1]"}
     story.succeeds("right[1]")
     assert story.asked == {"~open[1]"}
+
+
+def test_an_operator_who_looks_in_leaves_a_large_saga_as_small_as_it_was() -> None:
+    """Everything is weighed for a pause and a resumption; what was put away before doesn't stay in the state."""
+    body = when("wanted", TOTAL_IS_HIGH, step("ask"))
+    story = Story(each("lines", list(range(200)), body, concurrency=2))
+    for index in range(100):
+        story.succeeds(f"ask[{index}]")
+    before = len(msgspec.msgpack.encode(story.state))
+    assert len(story.state.marks) < 2 * OVER_MAX
+    story.operate(PauseSaga())
+    story.operate(ResumeSaga())
+    assert len(story.state.marks) < 2 * OVER_MAX
+    assert len(story.state.steps) < 2 * OVER_MAX
+    assert len(msgspec.msgpack.encode(story.state)) < 2 * before
+    for index in range(100, 200):
+        story.succeeds(f"ask[{index}]")
+    assert story.phase == "completed"

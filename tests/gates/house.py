@@ -15,6 +15,7 @@ from countermand.coordinator.sending import Sender
 from countermand.coordinator.store.memory import MemorySagaStore
 from countermand.coordinator.store.memory_gates import MemoryGateStore
 from countermand.coordinator.telemetry import Counters
+from countermand.coordinator.testing.world import delivered
 from countermand.coordinator.wakeups import WakeUps
 from countermand.schemas.coordinating import write_coordination, write_event
 from countermand.schemas.coordination import EventMessage, ReleaseMessage, SubscribeMessage
@@ -144,7 +145,7 @@ class House:
 
     async def bring(self, *messages: object) -> None:
         """A batch, as the broker brings it; brought again after a crash, as the broker does."""
-        deliveries = [delivery(_written(message)) for message in messages]
+        deliveries = [delivered(_written(message)) for message in messages]
         try:
             await self.inbox.take(deliveries)
         except Crashed:
@@ -161,7 +162,7 @@ class House:
             if message.exchange == self.topology.commands_exchange:
                 await self.bring(await stock(read_command(Incoming(message.headers, message.body))))
             elif message.exchange == self.topology.inbox_exchange:
-                await self.inbox.take([delivery(message)])
+                await self.inbox.take([delivered(message)])
 
     async def wait_for_all(self, stock: Stock) -> None:
         """Lets time go by until nothing is due any more."""
@@ -213,24 +214,3 @@ def _written(message: object) -> Envelope:
             return write_request(message, source="/clients/shop")
         case _:
             raise TypeError(message)
-
-
-def delivery(envelope: Envelope | Message) -> Delivery:
-    """As the broker brings it."""
-    return Delivery(
-        body=envelope.body,
-        headers=envelope.headers,
-        content_type=envelope.content_type,
-        type=envelope.type,
-        correlation_id=envelope.correlation_id,
-        reply_to=envelope.reply_to,
-        message_id=None,
-        app_id=None,
-        user_id=None,
-        exchange="",
-        routing_key="",
-        queue="",
-        redelivered=False,
-        delivery_tag=0,
-        generation=0,
-    )

@@ -14,6 +14,7 @@ from countermand.coordinator.intake import GateItem, read
 from countermand.coordinator.outbox import Outbox
 from countermand.coordinator.sending import Sender
 from countermand.coordinator.telemetry import Counters
+from countermand.coordinator.testing.world import delivered
 from countermand.schemas.coordinating import write_coordination
 from countermand.schemas.coordination import gate_id
 from countermand.schemas.envelope import write_command
@@ -21,7 +22,7 @@ from countermand.schemas.errors import BrokerUnavailable
 from countermand.schemas.messages import EventAccepted, ReplyMessage, SignalMessage
 from countermand.wire import Message, PublishOutcome, Returned
 from gates.asking import EVENT, KEY, LOCK, command, event, release, subscription
-from gates.house import Broker, House, Trouble, delivery
+from gates.house import Broker, House, Trouble
 
 TROUBLES = get_args(Trouble)
 
@@ -111,7 +112,7 @@ async def test_whoever_loses_an_answer_and_then_the_race_still_tells(house: Hous
     """Somebody moved the mailbox on from a commit of ours that we did not know to stand: its signals are ours."""
 
     async def another_waits() -> None:
-        await house.another().take([delivery(write_coordination(subscription("b")))])
+        await house.another().take([delivered(write_coordination(subscription("b")))])
 
     await house.bring(subscription("a"))
     house.gates.trouble, house.gates.meanwhile = "unavailable after", another_waits
@@ -146,7 +147,7 @@ async def test_what_finds_no_queue_comes_again(house: House) -> None:
     clock.set(house.at_ms)
     sender = Sender(ShutBroker(), house.topology, counters, _declared)
     shut = path.GatePath(house.gates, sender, clock, Outbox(house.topology), counters)
-    item = read(delivery(write_command(command("a"))))
+    item = read(delivered(write_command(command("a"))))
     assert isinstance(item, GateItem)
     with pytest.raises(BrokerUnavailable, match="1 messages to sagas"):
         await shut.run([item])
@@ -164,7 +165,7 @@ async def test_an_answer_goes_to_clients_only(house: House) -> None:
 
 async def test_two_coordinators_at_one_lock(house: House) -> None:
     """The slower one decides again: both askers are known, one holds."""
-    deliveries = [[delivery(write_command(command(each)))] for each in "abcdef"]
+    deliveries = [[delivered(write_command(command(each)))] for each in "abcdef"]
     coordinators = [house.inbox, house.another(), house.another()]
     await asyncio.gather(
         *(coordinators[place % 3].take(each) for place, each in enumerate(deliveries)),

@@ -4,6 +4,7 @@ import msgspec
 
 from core.moving import step, version
 from countermand.coordinator.core.state import SagaState
+from countermand.coordinator.testing.world import delivered
 from countermand.schemas.definition import canonical
 from countermand.schemas.envelope import Incoming, read_command, write_request
 from countermand.schemas.identifiers import command_id, step_key
@@ -18,7 +19,7 @@ from countermand.schemas.messages import (
     Succeeded,
 )
 from countermand.schemas.operations import CompensateSaga, MigrateSaga, Operation, PauseSaga, ResumeSaga
-from gates.house import House, delivery
+from gates.house import House
 
 SAGA_ID = "order-1"
 RESERVE, PAY, SHIP = step("reserve"), step("pay"), step("ship")
@@ -29,7 +30,7 @@ def asks(house: House, request_id: str, operation: Operation) -> OperateMessage:
 
 
 async def bring(house: House, *messages: OperateMessage) -> None:
-    await house.inbox.take([delivery(write_request(each, source="/cli")) for each in messages])
+    await house.inbox.take([delivered(write_request(each, source="/cli")) for each in messages])
 
 
 async def begun() -> House:

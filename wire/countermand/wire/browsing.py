@@ -88,6 +88,7 @@ class Browser:
                         break
                     taken.append(_delivery(got.body, got.header, cast("Basic.GetOk", got.delivery), self._queue))
         except BaseException as error:
+            # A lost connection may surface as a cancellation that nobody asked for; each is told apart there.
             raise self._translated(error) from error
         return taken
 
@@ -100,6 +101,7 @@ class Browser:
                 # An acknowledgement has no answer; what comes after it on the channel has one.
                 await self._opened().queue_declare(self._queue, passive=True)
         except BaseException as error:
+            # As above.
             raise self._translated(error) from error
 
     def _opened(self) -> Channel:

@@ -106,9 +106,11 @@ def decide(plan: Plan, saga: Saga | None, event: SagaEvent) -> Decision:
     Raises:
         NotLoaded: of a large saga, something is needed that isn't here: load it, and decide again.
     """
+    away = frozenset[str]()
     if saga is not None and isinstance(event, OperationRequested) and not saga.state.ended:
-        saga = saga.whole()  # What an operator asks for is weighed against everything that is known.
-    draft = Draft(plan, saga, event.event_id, event.at_ms)
+        # What an operator asks for is weighed against everything that is known.
+        away, saga = frozenset((*saga.steps, *saga.marks)), saga.whole()
+    draft = Draft(plan, saga, event.event_id, event.at_ms, away)
     counts = False
     move = PHASES[None if saga is None else saga.state.phase][type(event)]
     match move:

@@ -51,7 +51,9 @@ class Parts(msgspec.Struct):
 class Draft:
     """What one event does to one saga, so far."""
 
-    def __init__(self, plan: Plan, saga: Saga | None, event_id: str, at_ms: int) -> None:
+    def __init__(
+        self, plan: Plan, saga: Saga | None, event_id: str, at_ms: int, away: frozenset[str] = frozenset()
+    ) -> None:
         self.plan = plan
         self.event_id = event_id
         # Time never runs backwards inside a saga, even where two clocks or a restored one say so.
@@ -65,6 +67,7 @@ class Draft:
         self._state = None if saga is None else saga.state
         self._saga = saga
         self._passed: list[str] = []
+        self._away = away
         self._begun = msgspec.Raw(b"null")
 
     @property
@@ -163,26 +166,31 @@ class Draft:
 
     def _put_away(self) -> None:
         """Keeps the state small: what is over stands beside it from now on."""
-        state = self.state
-        # What the frames have not been led past yet has to stay: without a walk they stand still.
+        state, over_max = self.state, self.plan.over_max
+        # What the frames have not been led past yet has to stay: without a walk they stand still. What an operator's
+        # request brought back had been put away before, and goes back as long as there are frames that lead past it.
         walked = state.paused is None and not state.halted and not state.confirming
-        over_max = self.plan.over_max
-        leaves = len(state.marks) > over_max and walked
-        if len(state.steps) > over_max or leaves:
+        back = self._away if state.frames else frozenset[str]()
+        passed = back.union(self._passed) if walked else back
+        leave = {ref: mark for ref, mark in state.marks.items() if ref in passed}
+        if len(state.marks) <= over_max:
+            leave = {}
+        if len(state.steps) > over_max or leave:
             # The pivot stays: whether the saga may turn back is asked of it all the time.
-            over = {ref: step for ref, step in state.steps.items() if self._is_over(ref, step)} if walked else {}
+            over = {
+                ref: step for ref, step in state.steps.items() if (walked or ref in back) and self._is_over(ref, step)
+            }
             # What a scope's mark says of its steps goes with it.
-            if len(over) > over_max or leaves:
+            if len(over) > over_max or leave:
                 self.parts.steps.update(over)
                 steps = {ref: step for ref, step in state.steps.items() if ref not in over}
                 self._state = state = replace(state, steps=steps)
                 self._saga = replace(self.saga, steps={**self.saga.steps, **over})
-        if leaves:
-            passed = {ref: state.marks[ref] for ref in self._passed if ref in state.marks}
-            self.parts.marks.update(passed)
-            marks = {ref: mark for ref, mark in state.marks.items() if ref not in passed}
+        if leave:
+            self.parts.marks.update(leave)
+            marks = {ref: mark for ref, mark in state.marks.items() if ref not in leave}
             self._state = replace(state, marks=marks)
-            self._saga = replace(self.saga, marks={**self.saga.marks, **passed})
+            self._saga = replace(self.saga, marks={**self.saga.marks, **leave})
 
     def _is_over(self, ref: str, step: StepState) -> bool:
         if ref == self.plan.pivot or step.open:

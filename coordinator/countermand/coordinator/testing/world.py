@@ -308,7 +308,7 @@ class World:
     # --- the coordinator
 
     async def _take(self, envelope: Envelope, crash: Trouble | None, what: str, saga_id: str) -> None:
-        await self._given(_delivery(envelope), crash, what, saga_id)
+        await self._given(delivered(envelope), crash, what, saga_id)
 
     async def _given(self, delivery: Delivery, crash: Trouble | None, what: str, saga_id: str) -> None:
         point = None if crash is None else _POINTS[crash.kind]
@@ -329,7 +329,8 @@ class World:
         await self._given(delivery, None, what, saga_id)
 
 
-def _delivery(envelope: Envelope) -> Delivery:
+def delivered(envelope: Envelope | Message) -> Delivery:
+    """A message as the broker brings it for the first time."""
     return Delivery(
         body=envelope.body,
         headers=envelope.headers,
